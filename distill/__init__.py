@@ -1,0 +1,1 @@
+"""A fine-tuned EEG foundation model becomes a compact MiC student (DLink)."""

@@ -1,0 +1,1 @@
+"""Artefact x target -> measurement -> verdict."""

@@ -1,0 +1,66 @@
+"""The one error a user sees: what is wrong, where, which value, which limit, what to do.
+
+Inner code raises :class:`InputError`; the command line prints it as one sentence and exits with 2.
+Anything else that escapes is a defect of dlink and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+EXIT_BAD_INPUT = 2
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used.
+
+    Parameters
+    ----------
+    what : str
+        The fault in a few words, without a final stop ("recording is truncated").
+    where : object
+        File, key, tensor or node it is about.
+    value, limit : object
+        What was found, and what would have been allowed. ``None`` leaves them out.
+    todo : str
+        What the user can do about it, as an imperative sentence.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        value: object = None,
+        limit: object = None,
+        todo: str = "",
+    ) -> None:
+        self.what, self.where, self.value, self.limit, self.todo = what, where, value, limit, todo
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where is not None else self.what
+        if self.value is not None:
+            text += f" (found {self.value})" if self.limit is None else f" (found {self.value}"
+        if self.limit is not None:
+            text += f"{', ' if self.value is not None else ' ('}allowed {self.limit})"
+        return f"{text}. {self.todo}" if self.todo else f"{text}."
+
+
+@contextlib.contextmanager
+def user_errors(command: str) -> Iterator[None]:
+    """Turn :class:`InputError` into one line on stderr and exit code 2.
+
+    An interrupt (Ctrl-C) exits with 130 and one line: nothing half-written stays behind, because
+    every writer goes through :mod:`targets.files`.
+    """
+    try:
+        yield
+    except InputError as err:
+        print(f"{command}: error: {err}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted; nothing half-written was left", file=sys.stderr)
+        sys.exit(130)
