@@ -1,0 +1,64 @@
+"""The figures that are measured and gated: name, unit, which way is better, how far to trust it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from targets.units import BASE_UNIT
+
+#: How a gate may use a metric.
+#: exact: the same on every run, a hard gate anywhere. time: milliseconds of a clock, only with a
+#: valid environment. interval: judged by its interval (interleaved ratio, estimate with a band).
+Trust = Literal["exact", "time", "interval"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure.
+
+    `unit` is the base unit of `dimension` (see :mod:`targets.units`). `scope` "model" means that
+    the figure belongs to the model alone and is the same on every target.
+    """
+
+    name: str
+    dimension: str
+    title: str
+    better: Literal["lower", "higher"] = "lower"
+    trust: Trust = "exact"
+    scope: Literal["target", "model"] = "target"
+
+    @property
+    def unit(self) -> str:
+        """Unit in which results.json stores the figure."""
+        return BASE_UNIT[self.dimension]
+
+
+_ALL = (
+    Metric("latency_median", "time", "latency, median", trust="time"),
+    Metric("latency_p90", "time", "latency, 90th percentile", trust="time"),
+    Metric("latency_p99", "time", "latency, 99th percentile", trust="time"),
+    Metric("latency_worst", "time", "latency, worst", trust="time"),
+    Metric("latency_ratio", "ratio", "teacher time / student time", "higher", "interval"),
+    Metric("latency_estimated", "time", "latency, estimated", trust="interval"),
+    Metric("peak_rss", "size", "peak resident memory of the process"),
+    Metric("model_rss", "size", "resident memory of the model"),
+    Metric("file_size", "size", "file size", scope="model"),
+    Metric("params", "count", "parameters", scope="model"),
+    Metric("macs", "count", "multiply-accumulates", scope="model"),
+    Metric("instructions", "count", "instructions of one inference"),
+    Metric("instructions_per_mac", "ratio", "instructions per multiply-accumulate"),
+    Metric("flash_bytes", "size", "flash of the model (code and constants)"),
+    Metric("ram_bytes", "size", "RAM (arena, input, output, static)"),
+    Metric("stack_bytes", "size", "stack, high-water mark"),
+    Metric("golden_differing_bytes", "count", "bytes that differ from the golden vectors"),
+    Metric("flash_factor", "ratio", "weights / flash of the board"),
+    Metric("ram_factor", "ratio", "activation peak / SRAM of the board"),
+    Metric("balanced_accuracy", "fraction", "balanced accuracy", "higher", scope="model"),
+    Metric("teacher_agreement", "fraction", "agreement with the teacher", "higher", scope="model"),
+    Metric("accuracy_drop", "fraction", "accuracy lost by quantisation", scope="model"),
+)
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+#: What a figure may be of. `ratio` is teacher against student; the last two are training arms:
+#: the exported student is one seed of `distilled`, `matched` its twin without a teacher.
+MODELS = ("student", "teacher", "ratio", "distilled", "matched")
