@@ -1,0 +1,96 @@
+"""Which instruction stands at which address of a firmware, and of which class it is.
+
+The compiler's own objdump disassembles: it is there wherever the firmware can be built, knows the
+literal pools by the file's mapping symbols, and spares the bench a dependency. It does not decode
+the vector extension of the Cortex-M55: those instructions count as class ``other``.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from firmware_bench.toolchain import require_tool
+
+CLASSES = ("load", "store", "multiply", "alu", "branch", "other")
+
+_CONDITION = "(?:eq|ne|cs|cc|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?"
+# Tried in this order. In Thumb every mnemonic that starts with sm or um multiplies.
+_CLASS_PATTERNS = {
+    "other": r"\.|ldc|stc|cdp|mcr|mrc|mrrc|<",
+    "branch": rf"(?:b|bl|bx|blx){_CONDITION}(?:\.[nw])?$|cbn?z|tb[bh]|(?:le|wls|dls)$",
+    "load": r"ldr|ldm|ldmia|ldmdb|pop|vldr|vldm|vpop|lda",
+    "store": r"str|stm|push|vstr|vstm|vpush|stl",
+    "multiply": r"mul|ml[as]|sm|um|v(?:n?mul|n?ml[as]|fn?m[as])",
+}
+_PATTERNS = {name: re.compile(pattern) for name, pattern in _CLASS_PATTERNS.items()}
+_LINE = re.compile(r"^\s*([0-9a-f]+):\t([0-9a-f ]+?)\s*\t(\S+)(?:\t([^@;]*))?")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One machine instruction; `operands` as objdump prints them, without its comment."""
+
+    address: int
+    size: int
+    mnemonic: str
+    operands: str = ""
+
+    @cached_property
+    def kind(self) -> str:
+        """One of :data:`CLASSES`. A load that also branches (``pop {pc}``) is a load."""
+        for name, pattern in _PATTERNS.items():
+            if pattern.match(self.mnemonic):
+                return name
+        return "alu"
+
+
+class Listing:
+    """All instructions of a firmware, by address."""
+
+    def __init__(self, instructions: list[Instruction]) -> None:
+        self._instructions = sorted(instructions, key=lambda one: one.address)
+        self._addresses = [one.address for one in self._instructions]
+
+    def block(self, address: int, size: int, count: int) -> list[Instruction]:
+        """Return the `count` instructions that fill `size` bytes from `address` on.
+
+        Raises
+        ------
+        ValueError
+            They do not: the listing is of another firmware than the one that ran.
+        """
+        first = bisect_left(self._addresses, address)
+        block = self._instructions[first : first + count]
+        if not block or block[0].address != address or sum(one.size for one in block) != size:
+            raise ValueError(f"no block of {count} instructions at {address:#x} in the listing")
+        return block
+
+
+def disassemble(elf: Path) -> Listing:
+    """Disassemble the code sections of `elf` with arm-none-eabi-objdump."""
+    text = subprocess.run(
+        [require_tool("arm-none-eabi-objdump"), "-d", str(elf)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return Listing(parse_objdump(text))
+
+
+def parse_objdump(text: str) -> list[Instruction]:
+    """Parse the output of ``objdump -d``; lines that are no instruction are left out."""
+    return [
+        Instruction(
+            int(match[1], 16),
+            len(match[2].replace(" ", "")) // 2,
+            match[3],
+            (match[4] or "").strip(),
+        )
+        for match in map(_LINE.match, text.splitlines())
+        if match
+    ]

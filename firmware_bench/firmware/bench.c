@@ -1,0 +1,145 @@
+/* Run the model on every window of windows.bin, write outputs.bin, and say on stdout, a line each:
+ *   dlink-bench 1
+ *   model NAME HASH
+ *   windows COUNT
+ *   stack BYTES          the deepest any call went below its caller
+ *   done
+ * or, before an exit code other than 0:
+ *   error WHAT window=INDEX status=CODE
+ *   fault ...            (startup.c)
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "model.h"
+#include "semihosting.h"
+
+enum { GUARD_BYTES = 32, GUARD = 0xC3, ERROR_EXIT_CODE = 65 };
+
+extern uint32_t ld_stack_bottom[];
+
+static int8_t input[DLINK_MODEL_INPUT_BYTES] __attribute__((aligned(8)));
+
+/* What the model writes, each with a guard behind it that a write out of bounds would spoil. */
+static struct {
+    _Alignas(DLINK_MODEL_ARENA_ALIGN) uint8_t bytes[DLINK_MODEL_ARENA_BYTES];
+    uint8_t guard[GUARD_BYTES];
+} arena;
+static struct {
+    int8_t bytes[DLINK_MODEL_OUTPUT_BYTES];
+    uint8_t guard[GUARD_BYTES];
+} output;
+
+void bench_main(void) __attribute__((noreturn));
+
+/* The counting plugin watches these two addresses. noipa: neither inlined, cloned nor dropped. */
+__attribute__((noipa)) void dlink_roi_begin(void)
+{
+    __asm__ volatile("");
+}
+
+__attribute__((noipa)) void dlink_roi_end(void)
+{
+    __asm__ volatile("");
+}
+
+enum { PAINT = 0x5AA5C33C };
+
+static inline __attribute__((always_inline)) uint32_t *stack_pointer(void)
+{
+    uint32_t *pointer;
+    __asm__ volatile("mov %0, sp" : "=r"(pointer));
+    return pointer;
+}
+
+/* One call of the model. Apart, so that the instructions of this function can be told from the
+ * model's in the count. The painting is done here because no frame may lie below ours meanwhile;
+ * `volatile` keeps the loop from becoming a call of memset. */
+dlink_status_t bench_invoke(size_t *stack_bytes) __attribute__((noipa));
+dlink_status_t bench_invoke(size_t *stack_bytes)
+{
+    uint32_t *const top = stack_pointer();
+    for (volatile uint32_t *word = ld_stack_bottom; word < top; ++word) {
+        *word = PAINT;
+    }
+    dlink_roi_begin();
+    const dlink_status_t status =
+        dlink_model_invoke(input, output.bytes, arena.bytes, sizeof arena.bytes);
+    dlink_roi_end();
+    const volatile uint32_t *deepest = ld_stack_bottom;
+    while (deepest < top && *deepest == PAINT) {
+        ++deepest;
+    }
+    *stack_bytes = (size_t)(top - deepest) * sizeof *top;
+    return status;
+}
+
+static __attribute__((noreturn)) void fail(const char *what, uint32_t window, uint32_t status)
+{
+    say("error ");
+    say(what);
+    say(" window=");
+    say_unsigned(window);
+    say(" status=");
+    say_unsigned(status);
+    say("\n");
+    semihost_exit(ERROR_EXIT_CODE);
+}
+
+static bool guard_is_intact(const uint8_t *guard)
+{
+    for (size_t i = 0; i < GUARD_BYTES; ++i) {
+        if (guard[i] != GUARD) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t run_window(uint32_t window)
+{
+    size_t stack_bytes = 0;
+    memset(&arena, GUARD, sizeof arena); /* a model must not rely on what an arena held before */
+    memset(&output, GUARD, sizeof output);
+    const dlink_status_t status = bench_invoke(&stack_bytes);
+    if (status != DLINK_OK) {
+        fail("invoke", window, (uint32_t)status);
+    }
+    if (!guard_is_intact(arena.guard)) {
+        fail("arena-overrun", window, 0);
+    }
+    if (!guard_is_intact(output.guard)) {
+        fail("output-overrun", window, 0);
+    }
+    return stack_bytes;
+}
+
+void bench_main(void)
+{
+    say("dlink-bench 1\nmodel " DLINK_MODEL_NAME " " DLINK_MODEL_HASH "\n");
+    const int32_t windows = semihost_open("windows.bin", SEMIHOST_READ);
+    const int32_t outputs = semihost_open("outputs.bin", SEMIHOST_WRITE);
+    if (windows < 0 || outputs < 0) {
+        fail("open", 0, 0);
+    }
+    uint32_t count = 0;
+    size_t deepest = 0;
+    for (size_t got; (got = semihost_read(windows, input, sizeof input)) != 0; ++count) {
+        if (got != sizeof input) {
+            fail("truncated-windows", count, 0);
+        }
+        const size_t stack_bytes = run_window(count);
+        deepest = stack_bytes > deepest ? stack_bytes : deepest;
+        if (semihost_write(outputs, output.bytes, sizeof output.bytes) != sizeof output.bytes) {
+            fail("write", count, 0);
+        }
+    }
+    semihost_close(outputs);
+    say("windows ");
+    say_unsigned(count);
+    say("\nstack ");
+    say_unsigned((uint32_t)deepest);
+    say("\ndone\n");
+    semihost_exit(0);
+}
