@@ -67,7 +67,9 @@ class Listing:
         first = bisect_left(self._addresses, address)
         block = self._instructions[first : first + count]
         if not block or block[0].address != address or sum(one.size for one in block) != size:
-            raise ValueError(f"no block of {count} instructions at {address:#x} in the listing")
+            raise ValueError(
+                f"no block of {count} instructions and {size} bytes at {address:#x} in the listing"
+            )
         return block
 
 

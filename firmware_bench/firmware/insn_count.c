@@ -39,7 +39,8 @@ extern void qemu_plugin_register_vcpu_tb_exec_cb(
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 extern uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
-extern size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+extern const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 
 EXPORTED int qemu_plugin_version = 1;
 
@@ -115,15 +116,23 @@ static block_t *find_or_add(uint64_t address, uint64_t bytes, uint64_t instructi
     return blocks = block;
 }
 
+/* Thumb instructions have two bytes, or four if the first halfword begins with 0b11101 or more
+ * (Armv7-M ARM, A5.1). Not qemu_plugin_insn_size: QEMU 7.2 adds the halfword after an instruction
+ * that it looked at to see whether the next one crosses a page. */
+static uint64_t block_bytes(const struct qemu_plugin_tb *tb)
+{
+    const struct qemu_plugin_insn *const last =
+        qemu_plugin_tb_get_insn(tb, qemu_plugin_tb_n_insns(tb) - 1);
+    const uint8_t *const code = qemu_plugin_insn_data(last);
+    const uint64_t last_bytes = code[1] >> 3 >= 0x1D ? 4 : 2;
+    return qemu_plugin_insn_vaddr(last) + last_bytes - qemu_plugin_tb_vaddr(tb);
+}
+
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
-    const size_t instructions = qemu_plugin_tb_n_insns(tb);
-    uint64_t bytes = 0;
+    block_t *const block =
+        find_or_add(qemu_plugin_tb_vaddr(tb), block_bytes(tb), qemu_plugin_tb_n_insns(tb));
     (void)id;
-    for (size_t i = 0; i < instructions; ++i) {
-        bytes += qemu_plugin_insn_size(qemu_plugin_tb_get_insn(tb, i));
-    }
-    block_t *const block = find_or_add(qemu_plugin_tb_vaddr(tb), bytes, instructions);
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execution, QEMU_PLUGIN_CB_NO_REGS, block);
 }
 

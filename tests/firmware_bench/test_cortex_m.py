@@ -1,12 +1,15 @@
 """The bench on real firmware in the real emulator: outputs, counts, and every way to go wrong."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from export.c.generate import generate
 from firmware_bench import toolchain
 from firmware_bench.cores import CORES, find_core
 from firmware_bench.cortex_m import run
@@ -83,6 +86,15 @@ def test_count_is_exact_and_without_the_bench(tmp_path, core, cycles):
     assert result.stack_bytes == 0
 
 
+def test_instruction_across_a_page_is_counted_as_any_other(tmp_path):
+    # movs is the last halfword but one of a page of 1 KiB, subs.w reaches into the next one.
+    body = COUNTED_LOOP.replace(".global", ".balign 1024\\n.space 1020\\n.global", 1)
+    body = body.replace("subs r0, #1", "subs.w r0, r0, #1")
+    result = run(library(tmp_path / "c", body, signature=False), "cortex-m4", WINDOWS)
+    assert (result.instructions, result.cycles_estimated) == (23, 43)
+    assert result.flash_model_bytes >= 1020 + 12
+
+
 def test_count_that_depends_on_the_data_is_said(tmp_path):
     body = "for (volatile int i = 0; i < input[0]; ++i) { }"
     windows = np.zeros((3, 16), np.int8)
@@ -98,6 +110,35 @@ def test_count_that_depends_on_the_data_is_said(tmp_path):
     assert low == result.instructions
     assert (high - low) % 4 == 0  # four more rounds, each of the same length
     assert high > low
+
+
+def test_reference_student_equals_the_reference_kernels(tmp_path):
+    model = (
+        Path(os.environ.get("DLINK_REFERENCE", "../shared/reference")) / "eeg_student.int8.tflite"
+    )
+    if not model.is_file():
+        pytest.skip(f"{model.name} not found: set DLINK_REFERENCE")
+    generated = generate(model, tmp_path / "c", name="eeg_student")
+    interpreter = Interpreter(
+        str(model), experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
+    )
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    shape = (4, *source["shape"][1:])
+    inputs = np.random.default_rng(1).integers(-128, 128, shape).astype(np.int8)
+    expected = []
+    for one in inputs:
+        interpreter.set_tensor(source["index"], one[None])
+        interpreter.invoke()
+        expected.append(interpreter.get_tensor(target["index"]).ravel())
+    result = run(tmp_path / "c", "cortex-m4", inputs.reshape(4, -1))
+    np.testing.assert_array_equal(result.outputs, expected)
+    assert result.repeatable
+    assert result.ram_arena_bytes == generated.arena_bytes
+    assert result.flash_model_bytes > generated.weight_bytes
+    assert result.instructions > generated.macs
+    per_mac = result.instructions / generated.macs
+    print(f"{result.instructions} instructions, {per_mac:.2f} per MAC on {result.core}")
 
 
 def test_one_window_is_enough_and_files_are_kept_on_demand(tmp_path):
