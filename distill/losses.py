@@ -1,0 +1,72 @@
+"""Distillation losses. Every function returns a scalar tensor and works in fp32."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.teachers import TokenLayout
+
+EPS = 1e-8
+SpectralAxis = Literal["patch", "subpatch"]
+
+
+def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Knowledge distillation on logits (batch, n_outputs), Hinton et al. 2015, times T^2."""
+    return temperature**2 * F.kl_div(
+        F.log_softmax(student / temperature, dim=-1),
+        F.log_softmax(teacher / temperature, dim=-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def mimic(student: Tensor, target: Tensor) -> Tensor:
+    """Relative squared error of features (batch, mimic_chans, n_patches, d).
+
+    Divided by the target's variance about its mean over batch and patches, so that 1.0 means that
+    the student contributes nothing beyond the mean (the scaling of SubDistill, arXiv 2601.05913).
+    """
+    centred = target - target.mean(dim=(0, 2), keepdim=True)
+    return (student - target).square().mean() / centred.square().mean().clamp_min(EPS)
+
+
+def time_series(tokens: Tensor, layout: TokenLayout, axis: SpectralAxis) -> Tensor:
+    """Tokens (batch, chans, n_patches, d) as series (batch, chans, features, steps).
+
+    "patch": one step a patch, d features. "subpatch": each token unfolds into the steps that the
+    teacher's patch stem had before it flattened them, in the stem's own order.
+    """
+    if axis == "patch":
+        return tokens.transpose(2, 3)
+    batch, chans, n_patches, d = tokens.shape
+    steps, filters = layout.sub_steps, d // layout.sub_steps
+    if layout.order == "filter_major":
+        series = tokens.reshape(batch, chans, n_patches, filters, steps).permute(0, 1, 3, 2, 4)
+    else:
+        series = tokens.reshape(batch, chans, n_patches, steps, filters).permute(0, 1, 4, 2, 3)
+    return series.reshape(batch, chans, filters, n_patches * steps)
+
+
+def spectral(student: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Magnitude and phase loss between series (..., steps), on the rFFT along the last axis.
+
+    L_mag = mean |log(1 + |F_s|) - log(1 + |F_t|)|
+    L_phase = sum m (1 - Re(F_s conj F_t) / (|F_s| |F_t| + eps)),  m = |F_t| / sum |F_t|
+
+    The phase term is the wrap-free form of 1 - cos(dphi), weighted by the target's magnitude so
+    that the phase of empty bins does not count; m sums to 1 over the bins of each series.
+    """
+    fs = torch.fft.rfft(student.float(), norm="ortho")
+    ft = torch.fft.rfft(target.float(), norm="ortho")
+    # |z| has no gradient at 0: the small constant keeps it finite.
+    mag_s = torch.sqrt(fs.real**2 + fs.imag**2 + EPS)
+    mag_t = torch.sqrt(ft.real**2 + ft.imag**2 + EPS)
+    magnitude = (torch.log1p(mag_s) - torch.log1p(mag_t)).abs().mean()
+    cosine = (fs * ft.conj()).real / (mag_s * mag_t + EPS)
+    weight = mag_t / mag_t.sum(dim=-1, keepdim=True)
+    phase = (weight * (1.0 - cosine)).sum(dim=-1).mean()
+    return magnitude, phase

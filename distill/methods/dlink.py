@@ -1,0 +1,102 @@
+"""DLink: Router over the teacher's layers, mimic, and spectral magnitude and phase.
+
+After the abstracts of arXiv 2604.15016; the formulas are ours and stand in docs/methods.md:
+
+    L = w_ce CE + w_kd KD(T) + w_mimic L_mimic + w_mag L_mag + w_phase L_phase
+        + w_router CE(Router head) + w_collapse max(0, floor - entropy(alpha))
+
+The student imitates H* without a gradient into the Router: the Router learns from the labels which
+layers carry the task, not which layers are easy to imitate.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill import losses as L
+from distill.methods.base import Batch, Method
+from distill.mic import MiC
+from distill.router import Router, collapse_penalty, entropy
+from distill.teachers import TokenLayout
+
+
+class DLinkConfig(BaseModel):
+    """Weights and choices of DLink. A weight of 0 turns its term off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    router: Literal["last", "mean", "static", "routed"] = "routed"
+    spectral_axis: Literal["patch", "subpatch"] = "subpatch"
+    ce: float = Field(default=1.0, ge=0)
+    kd: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=2.0, gt=0)
+    mimic: float = Field(default=0.5, ge=0)
+    magnitude: float = Field(default=0.5, ge=0)
+    phase: float = Field(default=0.1, ge=0)
+    router_ce: float = Field(default=1.0, ge=0)
+    collapse: float = Field(default=1.0, ge=0)
+    entropy_floor: float = Field(default=0.5, ge=0, le=1)
+    tau: float = Field(default=1.0, gt=0)
+
+
+class DLink(Method):
+    """The method of the paper's name.
+
+    Parameters
+    ----------
+    n_layers, layout : of the teacher.
+    n_outputs : classes.
+    mimic_chans : virtual channels of the student's mimic space.
+    config : weights.
+    """
+
+    def __init__(
+        self,
+        n_layers: int,
+        layout: TokenLayout,
+        n_outputs: int,
+        mimic_chans: int,
+        config: DLinkConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.layout = config or DLinkConfig(), layout
+        self.router = Router(
+            n_layers,
+            layout.n_chans,
+            layout.d,
+            n_outputs,
+            mimic_chans=mimic_chans,
+            mode=self.config.router,
+            tau=self.config.tau,
+        )
+
+    def losses(self, student: MiC, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses by name; diagnostics are the mean alpha of each layer and its entropy."""
+        assert batch.teacher_logits is not None
+        assert batch.hidden is not None
+        cfg = self.config
+        routed = self.router(batch.hidden)
+        target = routed.target.detach()
+        out = student.with_tokens(batch.x)
+        magnitude, phase = L.spectral(
+            L.time_series(out.tokens, self.layout, cfg.spectral_axis),
+            L.time_series(target, self.layout, cfg.spectral_axis),
+        )
+        terms = {
+            "ce": (cfg.ce, F.cross_entropy(out.logits, batch.y)),
+            "kd": (cfg.kd, L.kd(out.logits, batch.teacher_logits, cfg.temperature)),
+            "mimic": (cfg.mimic, L.mimic(out.tokens, target)),
+            "magnitude": (cfg.magnitude, magnitude),
+            "phase": (cfg.phase, phase),
+            "router_ce": (cfg.router_ce, F.cross_entropy(routed.logits, batch.y)),
+            "collapse": (cfg.collapse, collapse_penalty(routed.weights, cfg.entropy_floor)),
+        }
+        named = {name: weight * value for name, (weight, value) in terms.items() if weight > 0}
+        alpha = routed.weights.detach()
+        notes = {f"alpha_{k}": alpha[:, k].mean() for k in range(alpha.shape[1])}
+        notes["alpha_entropy"] = entropy(alpha)
+        return named, notes

@@ -1,0 +1,189 @@
+"""Windows by subject and session, and how they are split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.signal import SignalSpec
+from targets.errors import InputError
+from targets.files import atomic_path
+
+SPLIT_NAMES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Labelled windows.
+
+    Attributes
+    ----------
+    x : float32 (n, n_chans, n_times), in the units of `signal`.
+    y : int64 (n,), index into `labels`.
+    subject, session : str (n,).
+    labels : class names.
+    signal : the contract that `x` obeys.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    subject: NDArray[np.str_]
+    session: NDArray[np.str_]
+    labels: tuple[str, ...]
+    signal: SignalSpec
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes."""
+        return len(self.labels)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subject names, sorted."""
+        return tuple(sorted(set(self.subject.tolist())))
+
+    def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Windows:
+        """The windows where `mask` holds (boolean), or at these indices."""
+        return Windows(
+            self.x[mask],
+            self.y[mask],
+            self.subject[mask],
+            self.session[mask],
+            self.labels,
+            self.signal,
+        )
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of a SHA-256 over samples, labels, subjects and contract."""
+        digest = hashlib.sha256(self.signal.hash.encode())
+        for array in (self.x, self.y):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update("\n".join([*self.subject, *self.session, *self.labels]).encode())
+        return digest.hexdigest()[:16]
+
+    def save(self, folder: Path) -> None:
+        """Write the windows to a folder (x.npy and index.json), atomically."""
+        with atomic_path(folder) as part:
+            part.mkdir()
+            np.save(part / "x.npy", self.x)
+            index = {
+                "y": self.y.tolist(),
+                "subject": self.subject.tolist(),
+                "session": self.session.tolist(),
+                "labels": list(self.labels),
+                "signal": self.signal.to_dict(),
+            }
+            (part / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Windows:
+        """Read windows written by :meth:`save`; the samples stay on disk (memory-mapped)."""
+        try:
+            index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as err:
+            raise InputError(
+                f"windows cannot be read: {err}",
+                where=folder,
+                todo="Run dlink-distill again to write them.",
+            ) from None
+        return cls(
+            x,
+            np.asarray(index["y"], dtype=np.int64),
+            np.asarray(index["subject"], dtype=str),
+            np.asarray(index["session"], dtype=str),
+            tuple(index["labels"]),
+            SignalSpec(**index["signal"]),
+        )
+
+
+def concatenate(parts: list[Windows]) -> Windows:
+    """Join windows of one contract."""
+    first = parts[0]
+    for part in parts[1:]:
+        first.signal.check(part.signal, where="recordings of one data set")
+    return Windows(
+        np.concatenate([p.x for p in parts]),
+        np.concatenate([p.y for p in parts]),
+        np.concatenate([p.subject for p in parts]),
+        np.concatenate([p.session for p in parts]),
+        first.labels,
+        first.signal,
+    )
+
+
+def _assign(names: NDArray[np.str_], groups: dict[str, tuple[str, ...]], what: str) -> list[str]:
+    """Split name of each window by its subject or session; refuse overlap and absent names."""
+    present = sorted(set(names.tolist()))
+    seen: dict[str, str] = {}
+    for split, members in groups.items():
+        for member in members:
+            if member in seen:
+                raise InputError(
+                    f"{what} {member!r} stands in two splits",
+                    where="[split]",
+                    value=f"{seen[member]} and {split}",
+                    todo=f"Give each {what} to one split: a leak makes every figure worthless.",
+                )
+            if member not in present:
+                raise InputError(
+                    f"{what} {member!r} of split {split!r} is not in the data",
+                    where="[split]",
+                    limit=", ".join(present),
+                )
+            seen[member] = split
+    return [seen.get(name, "") for name in names]
+
+
+def split_windows(
+    windows: Windows, kind: str, groups: dict[str, tuple[str, ...]]
+) -> dict[str, Windows]:
+    """Split into train, val and test.
+
+    Parameters
+    ----------
+    windows : all windows.
+    kind : "cross_subject" (groups name subjects), "cross_session" (groups name sessions) or
+        "within_session" (the first 60 % of each session train, then 20 % val, 20 % test; in
+        order of time within each class, so that neighbouring windows rarely fall apart).
+    groups : split name -> members; unused for "within_session".
+
+    Raises
+    ------
+    InputError
+        A member in two splits, an unknown member, or a split without every class.
+    """
+    if kind == "within_session":
+        names = np.full(len(windows), "", dtype="<U5")
+        for subject, session in sorted(set(zip(windows.subject, windows.session, strict=True))):
+            for label in range(windows.n_outputs):
+                here = np.flatnonzero(
+                    (windows.subject == subject)
+                    & (windows.session == session)
+                    & (windows.y == label)
+                )
+                cuts = [round(len(here) * 0.6), round(len(here) * 0.8)]
+                for split, part in zip(SPLIT_NAMES, np.split(here, cuts), strict=True):
+                    names[part] = split
+    else:
+        key = windows.subject if kind == "cross_subject" else windows.session
+        names = np.asarray(_assign(key, groups, kind.removeprefix("cross_")))
+    parts = {split: windows.select(names == split) for split in SPLIT_NAMES}
+    for split, chosen in parts.items():
+        absent = [windows.labels[k] for k in range(windows.n_outputs) if not np.any(chosen.y == k)]
+        if absent:
+            raise InputError(
+                f"split {split!r} holds no window of class {', '.join(absent)}",
+                where="[split]",
+                todo="Give it more subjects, sessions or windows.",
+            )
+    return parts
