@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from targets.commands import DefaultGroup
+from distill.commands import DefaultGroup
 from targets.errors import user_errors
 
 
