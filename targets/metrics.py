@@ -47,7 +47,7 @@ _ALL = (
     Metric("params", "count", "parameters", scope="model"),
     Metric("macs", "count", "multiply-accumulates", scope="model"),
     Metric("instructions", "count", "instructions of one inference"),
-    Metric("instructions_per_mac", "ratio", "instructions per multiply-accumulate"),
+    Metric("instructions_per_mac", "count", "instructions per multiply-accumulate"),
     Metric("flash_bytes", "size", "flash of the model (code and constants)"),
     Metric("ram_bytes", "size", "RAM (arena, input, output, static)"),
     Metric("stack_bytes", "size", "stack, high-water mark"),

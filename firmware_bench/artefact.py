@@ -1,0 +1,121 @@
+"""Read an artefact folder for the bench: checksums first, then manifest, training, golden."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from targets.errors import InputError
+from targets.files import read_json, sha256
+
+SCHEMA_VERSION = 1
+#: "student.int8.tflite" -> model "student", format "int8.tflite".
+_MODEL_FILE = re.compile(r"(student|teacher)\.([a-z0-9]+\.(?:onnx|tflite))")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A verified artefact folder: every file in it has the checksum of its manifest."""
+
+    path: Path
+    manifest: dict[str, Any]
+    training: dict[str, Any] | None
+
+    def models(self) -> dict[tuple[str, str], Path]:
+        """Return the model files by (model, format), student first, in the manifest's order."""
+        found = {}
+        for name in self.manifest["files"]:
+            if match := _MODEL_FILE.fullmatch(name):
+                found[match[1], match[2]] = self.path / name
+        return dict(sorted(found.items(), key=lambda item: item[0][0]))
+
+    def facts(self, model: str) -> dict[str, Any]:
+        """Return the manifest's static figures of "student" or "teacher" (empty if none)."""
+        return dict(self.manifest.get("models", {}).get(model, {}))
+
+    def golden(self, *keys: str) -> dict[str, np.ndarray]:
+        """Load arrays of golden.npz.
+
+        Raises
+        ------
+        InputError
+            File or array missing.
+        """
+        path = self.path / "golden.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                missing = [key for key in keys if key not in arrays]
+                if not missing:
+                    return {key: arrays[key] for key in keys}
+        except (OSError, ValueError) as err:
+            raise InputError(f"golden vectors cannot be read: {err}", where=path) from None
+        raise InputError(
+            f"golden vectors lack {', '.join(missing)}",
+            where=path,
+            todo="Export the artefact again with dlink-export.",
+        )
+
+
+def load(path: Path) -> Artefact:
+    """Open an artefact folder and verify the checksum of every file named in its manifest.
+
+    Raises
+    ------
+    InputError
+        No manifest, an unknown schema version, or a file that is missing or differs: it is named.
+    """
+    if not path.is_dir():
+        raise InputError(
+            "artefact folder not found",
+            where=path,
+            todo="Give the folder that dlink-export wrote.",
+        )
+    manifest = read_json(path / "manifest.json", "manifest")
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if version != SCHEMA_VERSION or not isinstance(manifest.get("files"), dict):
+        raise InputError(
+            "not an artefact manifest of this version",
+            where=path / "manifest.json",
+            value=f"schema_version {version}",
+            limit=str(SCHEMA_VERSION),
+            todo="Export the artefact again with dlink-export.",
+        )
+    for name, entry in manifest["files"].items():
+        _verify(path, name, entry)
+    training = path / "training.json"
+    return Artefact(
+        path, manifest, read_json(training, "training record") if training.exists() else None
+    )
+
+
+def _verify(folder: Path, name: str, entry: dict[str, Any]) -> None:
+    again = "Export the artefact again, or restore the file."
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            "manifest names a file outside the artefact", where=folder, value=name, todo=again
+        )
+    if not file.is_file():
+        raise InputError("file of the artefact is missing", where=file, todo=again)
+    size, wanted = file.stat().st_size, entry.get("bytes", -1)
+    if size != wanted:
+        raise InputError(
+            "file differs from the manifest",
+            where=file,
+            value=f"{size} bytes",
+            limit=f"{wanted} bytes",
+            todo=again,
+        )
+    found = sha256(file)
+    if found != entry.get("sha256"):
+        raise InputError(
+            "file differs from the manifest",
+            where=file,
+            value=f"sha256 {found[:12]}…",
+            limit=f"{str(entry.get('sha256'))[:12]}…",
+            todo=again,
+        )

@@ -1,0 +1,101 @@
+"""Console scripts: `dlink-bench` measures an artefact, `dlink-gate` judges it by budgets.
+
+Nothing heavy is imported before a command runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from targets.errors import user_errors
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="Example:  dlink-bench artefacts/eegmat -t host -t nucleo-l4r5zi -o results.json"
+)
+@click.argument("artefact", type=_PATH)
+@click.option(
+    "-t",
+    "--target",
+    "target_ids",
+    multiple=True,
+    default=("host",),
+    show_default=True,
+    help="Where to measure; repeat for several. An unknown one lists all.",
+)
+@click.option(
+    "-o", "--output", type=_PATH, default=Path("results.json"), show_default=True,
+    help="Results file to write.",
+)  # fmt: skip
+@click.option(
+    "--runs", type=click.IntRange(1), default=200, show_default=True,
+    help="Timed runs of each model on the host.",
+)  # fmt: skip
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=1, show_default=True,
+    help="Threads of the runtimes on the host.",
+)  # fmt: skip
+def bench(
+    artefact: Path, target_ids: tuple[str, ...], output: Path, runs: int, threads: int
+) -> None:
+    """Measure student and teacher of an ARTEFACT folder on one or more targets.
+
+    Every file's checksum is verified first. On the host all models run in turn, each in a process
+    of its own; on a Cortex-M the generated C runs in an emulator.
+    """
+    with user_errors("dlink-bench"):
+        from firmware_bench import console as tables
+        from firmware_bench import results
+        from firmware_bench.run import measure
+        from targets.files import check_writable
+
+        check_writable(output)
+        console = tables.console()
+        found = measure(artefact, target_ids, runs=runs, threads=threads, console=console)
+        results.save(output, found)
+        tables.print_results(console, found)
+        console.print(f"results: {output}", soft_wrap=True, highlight=False)
+
+
+@click.command(
+    epilog="Example:  dlink-gate results.json --budgets examples/budgets.toml --report report.html"
+)
+@click.argument("results", type=_PATH)
+@click.option("--budgets", type=_PATH, required=True, help="TOML file with [[budget]] tables.")
+@click.option(
+    "--report", type=_PATH, help="HTML page to write; by default report.html beside the results."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+def gate(results: Path, budgets: Path, report: Path | None, as_json: bool) -> None:
+    """Judge the RESULTS of a bench by budgets, and write the report.
+
+    Exit code: 0 every line passed, 1 a line failed, 2 bad input, 3 none failed but one is missing
+    or inconclusive.
+    """
+    with user_errors("dlink-gate"):
+        import json
+
+        from firmware_bench import console as tables
+        from firmware_bench import gate as judging
+        from firmware_bench import report as page
+        from firmware_bench import results as files
+        from targets import budget
+
+        lines = budget.load(budgets)
+        found = files.load(results)
+        verdicts = judging.judge(lines, found)
+        report = report or results.parent / "report.html"
+        page.write(report, found, verdicts)
+        if as_json:
+            text = json.dumps({**judging.as_json(verdicts), "report": str(report)}, indent=2)
+            click.echo(text)
+        else:
+            console = tables.console()
+            tables.print_verdicts(console, verdicts)
+            console.print(f"report: {report}", soft_wrap=True, highlight=False)
+        sys.exit(judging.exit_code(verdicts))
