@@ -210,7 +210,10 @@ class Graph:
         return spans
 
     def arena_bytes(self, element_bytes: int = 1) -> int:
-        """Lower bound of the tensor arena in bytes: peak of the live activations (1: int8)."""
+        """Peak of the live activations, graph input included, in bytes (1 an element: int8).
+
+        No interpreter's arena is smaller; C code with its input outside the arena may do with less.
+        """
         spans = self.lifetimes()
         return element_bytes * max(
             sum(self.tensors[t].size for t, (first, last) in spans.items() if first <= i <= last)
