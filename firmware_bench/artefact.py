@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from export.manifest import check_file
 from targets.errors import InputError
-from targets.files import read_json, sha256
+from targets.files import read_json
 
 SCHEMA_VERSION = 1
 #: "student.int8.tflite" -> model "student", format "int8.tflite".
@@ -85,37 +86,8 @@ def load(path: Path) -> Artefact:
             todo="Export the artefact again with dlink-export.",
         )
     for name, entry in manifest["files"].items():
-        _verify(path, name, entry)
+        check_file(path, name, str(entry.get("sha256")))
     training = path / "training.json"
     return Artefact(
         path, manifest, read_json(training, "training record") if training.exists() else None
     )
-
-
-def _verify(folder: Path, name: str, entry: dict[str, Any]) -> None:
-    again = "Export the artefact again, or restore the file."
-    file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise InputError(
-            "manifest names a file outside the artefact", where=folder, value=name, todo=again
-        )
-    if not file.is_file():
-        raise InputError("file of the artefact is missing", where=file, todo=again)
-    size, wanted = file.stat().st_size, entry.get("bytes", -1)
-    if size != wanted:
-        raise InputError(
-            "file differs from the manifest",
-            where=file,
-            value=f"{size} bytes",
-            limit=f"{wanted} bytes",
-            todo=again,
-        )
-    found = sha256(file)
-    if found != entry.get("sha256"):
-        raise InputError(
-            "file differs from the manifest",
-            where=file,
-            value=f"sha256 {found[:12]}…",
-            limit=f"{str(entry.get('sha256'))[:12]}…",
-            todo=again,
-        )
