@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from distill.methods.dlink import DLinkConfig
 from distill.mic import MiCConfig
@@ -164,6 +164,13 @@ class Recipe(_Table):
     student: StudentTable = StudentTable()
     method: MethodTable = MethodTable()
 
+    @field_validator("seeds")
+    @classmethod
+    def _replicates(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds must be different numbers from 0 on, are {list(seeds)}")
+        return seeds
+
     def signal_spec(self) -> SignalSpec:
         """The contract: the teacher's needs, with what [signal] says.
 
@@ -236,7 +243,9 @@ def load_recipe(path: Path) -> Recipe:
 
 def _sentence(fault: Any, text: str) -> str:
     """One fault in the user's words: line, key, value, allowed."""
-    keys = [str(k) for k in fault["loc"] if str(k) not in ("files", "simulate")]
+    keys = [str(k) for k in fault["loc"]]
+    if keys[:1] == ["data"]:
+        del keys[1:2]  # pydantic puts the chosen kind of [data] there; the file has no such key
     key, line = ".".join(keys) or "recipe", _line(keys, text)
     at = f"line {line}: " if line else ""
     if fault["type"] == "extra_forbidden":

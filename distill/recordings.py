@@ -108,6 +108,21 @@ def pick_channels(
     return [present[key] for key in wanted]
 
 
+def _reference_index(signal: SignalSpec) -> int:
+    """Place of the reference electrode among the channels, under its present or older name."""
+    names = [ALIASES.get(name.upper(), name).upper() for name in signal.ch_names]
+    wanted = signal.reference.upper()
+    wanted = ALIASES.get(wanted, wanted)
+    if wanted not in names:
+        raise InputError(
+            "reference is none of the electrodes",
+            where="[signal] reference",
+            value=signal.reference,
+            limit=", ".join(("as-recorded", "average", *signal.ch_names)),
+        )
+    return names.index(wanted)
+
+
 def prepare(
     raw: mne.io.BaseRaw, signal: SignalSpec, *, strip: tuple[str, ...] = (), where: object = ""
 ) -> mne.io.BaseRaw:
@@ -116,13 +131,14 @@ def prepare(
     Filters are MNE's zero-phase FIR defaults, applied before resampling at the recording's own
     rate. The causal form for devices is another matter and is stated as such.
     """
-    nyquist_need = signal.sfreq if signal.band is None else 2 * signal.band[1]
-    if raw.info["sfreq"] < nyquist_need:
+    rate = raw.info["sfreq"]
+    need = signal.sfreq if signal.band is None else 2 * signal.band[1]
+    if rate < need or (signal.band is not None and rate == need):
         raise InputError(
             "sampling rate is too low for the signal contract",
             where=where,
-            value=f"{raw.info['sfreq']:g} Hz",
-            limit=f">= {nyquist_need:g} Hz",
+            value=f"{rate:g} Hz",
+            limit=f"{'>=' if signal.band is None else '>'} {need:g} Hz",
             todo="Use a recording at a higher rate, or lower the band in [signal].",
         )
     picks = pick_channels(raw, signal.ch_names, strip, where)
@@ -152,7 +168,7 @@ def prepare(
     if signal.reference == "average":
         raw.apply_function(lambda x: x - x.mean(axis=0), picks="all", channel_wise=False)
     elif signal.reference != "as-recorded":
-        index = [_plain(p, strip).upper() for p in picks].index(signal.reference.upper())
+        index = _reference_index(signal)
         raw.apply_function(lambda x: x - x[index], picks="all", channel_wise=False)
     return raw
 

@@ -32,7 +32,7 @@ from distill.teachers import BraindecodeTeacher, build_teacher
 from distill.training import FitOptions, StudentTask, TeacherTask, WindowSet, fit, history, predict
 from distill.windows import Windows, split_windows
 from targets.errors import InputError
-from targets.files import check_writable, read_json, write_json, write_text
+from targets.files import atomic_path, check_writable, read_json, write_json, write_text
 
 ARMS = ("teacher", "distilled", "matched")
 
@@ -55,13 +55,21 @@ def run(recipe_path: Path, out: Path, *, resume: bool = False, launch: Launch | 
         whose recipe has changed.
     """
     recipe = load_recipe(recipe_path)
-    _open_folder(out, recipe, recipe_path, resume)
+    started = _check_folder(out, recipe, recipe_path, resume)
+    if started and read_json(out / "run.json", "run")["status"] == "complete":
+        return read_json(out / "results.json", "results")
     folder = out / "windows"
-    if not folder.exists():
-        load_windows(recipe).save(folder)
-    windows = Windows.load(folder)
+    windows = Windows.load(folder) if folder.exists() else load_windows(recipe)
     recipe.signal_spec().check(windows.signal, where=folder)
     splits = split_windows(windows, recipe.split.kind, recipe.split.groups())
+    # What is wrong with checkpoint or sizes shows here: before the folder is there, and before
+    # hours of training.
+    make_teacher(recipe, splits["train"], recipe.seeds[0])
+    make_student(recipe, splits["train"], recipe.seeds[0])
+    if not started:
+        _start_folder(out, recipe, recipe_path)
+    if not folder.exists():
+        windows.save(folder)
     for seed in recipe.seeds:
         run_seed(recipe, splits, out / f"seed_{seed}", seed, launch or Launch())
     results = summarise(recipe, splits, out)
@@ -71,8 +79,8 @@ def run(recipe_path: Path, out: Path, *, resume: bool = False, launch: Launch | 
     return results
 
 
-def _open_folder(out: Path, recipe: Recipe, recipe_path: Path, resume: bool) -> None:
-    """Start or continue a run folder."""
+def _check_folder(out: Path, recipe: Recipe, recipe_path: Path, resume: bool) -> bool:
+    """Whether a run of this recipe stands in `out`, to be continued; refuse anything else there."""
     check_writable(out)
     state_path = out / "run.json"
     if state_path.exists():
@@ -88,24 +96,30 @@ def _open_folder(out: Path, recipe: Recipe, recipe_path: Path, resume: bool) -> 
                 value=recipe.hash, limit=str(state.get("recipe_hash")),
                 todo="Start another folder with -o; a run is of one recipe.",
             )  # fmt: skip
-        return
-    if out.exists() and any(out.iterdir()):
+        for part in out.rglob(".*.part"):  # what a killed process was writing
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        return True
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
-            "output folder is not empty and holds no run", where=out,
-            todo="Choose another folder with -o.",
+            "output folder is not empty and holds no run" if out.is_dir() else
+            "output is a file, not a folder", where=out, todo="Choose another folder with -o.",
         )  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "recipe.toml", recipe_path.read_text(encoding="utf-8"))
-    write_json(
-        state_path,
-        {
-            "status": "running",
-            "recipe_hash": recipe.hash,
-            "recipe": json.loads(recipe.model_dump_json()),
-            "versions": versions(),
-            "git": git_commit(),
-        },
-    )
+    return False
+
+
+def _start_folder(out: Path, recipe: Recipe, recipe_path: Path) -> None:
+    """Make the run folder, whole or not at all: what stands there can always be resumed."""
+    state = {
+        "status": "running",
+        "recipe_hash": recipe.hash,
+        "recipe": json.loads(recipe.model_dump_json()),
+        "versions": versions(),
+        "git": git_commit(),
+    }
+    with atomic_path(out) as part:
+        part.mkdir()
+        write_text(part / "recipe.toml", recipe_path.read_text(encoding="utf-8"))
+        write_json(part / "run.json", state)
 
 
 def make_student(recipe: Recipe, windows: Windows, seed: int) -> MiC:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +29,7 @@ from distill.metrics import evaluate, selection_metric
 from distill.mic import MiC
 from distill.teachers import BraindecodeTeacher
 from distill.windows import Windows
+from targets.errors import InputError
 from targets.files import read_json, write_json
 
 
@@ -81,14 +85,35 @@ class EpochShuffle(Sampler[int]):
 
 
 class _SeedEpoch(Callback):
-    """Seeds torch at each epoch, so that dropout after a resume is what it would have been."""
+    """Seeds torch at each epoch, so that dropout after a resume is what it would have been.
+
+    At the first batch, not at the epoch's start: Lightning makes the data iterator, which draws
+    from the same generator, before the start in a resumed epoch and after it in the others.
+    """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_index: int
+    ) -> None:
         """Seed before the first batch."""
-        torch.manual_seed(self._seed * 100_003 + trainer.current_epoch)
+        if batch_index == 0:
+            torch.manual_seed(self._seed * 100_003 + trainer.current_epoch)
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Writes beside the target and renames: Lightning moves from /tmp, which may copy slowly."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Replace `path` by a whole checkpoint or leave the one that stands."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        torch.save(checkpoint, part)
+        os.replace(part, target)
 
 
 class _PlainProgress(Callback):
@@ -97,23 +122,30 @@ class _PlainProgress(Callback):
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Print a line now and then."""
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
         if trainer.sanity_checking or (epoch % max(1, last // 5) and epoch != last):
             return
-        value = trainer.callback_metrics.get(pl_module.monitor)
-        shown = "" if value is None else f", {pl_module.monitor} {float(value):.3f}"
+        value = trainer.callback_metrics.get(pl_module.metric)
+        shown = "" if value is None else f", {pl_module.metric} {float(value):.3f}"
         print(f"  {self._name}: epoch {epoch}/{last}{shown}", flush=True)
 
 
 class Task(pl.LightningModule):
-    """What both tasks share: validation metrics, optimiser, cosine schedule."""
+    """What both tasks share: validation metrics, optimiser, cosine schedule.
+
+    The best epoch is chosen by `metric` on validation data, among the last three quarters: before,
+    batch-norm statistics and the decision threshold have not settled, and a metric that only ranks
+    (AUROC) may favour an epoch whose decisions are all of one class.
+    """
+
+    monitor = "val_selection"
 
     def __init__(self, network: nn.Module, n_outputs: int, options: FitOptions) -> None:
         super().__init__()
         self.network, self.options = network, options
-        self.monitor = f"val_{selection_metric(n_outputs)}"
+        self.metric = f"val_{selection_metric(n_outputs)}"
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
@@ -127,9 +159,18 @@ class Task(pl.LightningModule):
         y = self.all_gather(torch.cat([b for _, b in self._seen]))
         self._seen.clear()
         logits, y = logits.reshape(-1, logits.shape[-1]), y.reshape(-1)
+        if not torch.isfinite(logits).all():
+            raise InputError(
+                "training diverged: the model's outputs are no longer finite",
+                where=type(self.network).__name__, value=f"epoch {self.current_epoch + 1}",
+                todo="Lower lr in the recipe and start another folder.",
+            )  # fmt: skip
         self.log("val_loss", F.cross_entropy(logits, y), sync_dist=True)
         for name, value in evaluate(logits.cpu().numpy(), y.cpu().numpy()).items():
             self.log(f"val_{name}", value, sync_dist=True)
+            if f"val_{name}" == self.metric:
+                settled = self.current_epoch >= self.options.epochs // 4
+                self.log(self.monitor, value if settled else value - 2.0, sync_dist=True)
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups of the optimiser."""
@@ -216,20 +257,20 @@ def fit(
     if not done.exists():
         _run_trainer(task, train, val, folder, name)
         kept = torch.load(best, map_location="cpu", weights_only=True)
-        write_json(done, _summary(kept, task.monitor))
+        write_json(done, _summary(kept, task.metric))
     kept = torch.load(best, map_location="cpu", weights_only=True)
     task.load_state_dict(kept["state_dict"])
     task.eval()
     return dict(read_json(done, "training summary"))
 
 
-def _summary(kept: dict[str, Any], monitor: str) -> dict[str, float]:
+def _summary(kept: dict[str, Any], metric: str) -> dict[str, float]:
     scores = [
         float(state["best_model_score"])
         for key, state in kept["callbacks"].items()
-        if key.startswith("ModelCheckpoint")
+        if key.startswith("ModelCheckpoint") and state["monitor"]
     ]
-    return {"best_epoch": int(kept["epoch"]), "value": scores[0], "metric": monitor}  # type: ignore[dict-item]
+    return {"best_epoch": int(kept["epoch"]), "value": scores[0], "metric": metric}  # type: ignore[dict-item]
 
 
 def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, name: str) -> None:
@@ -238,18 +279,21 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
     attempt = len(list((folder / "log").glob("attempt_*")))
     on_terminal = sys.stderr.isatty()
     _quiet_lightning()
-    checkpoint = ModelCheckpoint(
-        folder / "checkpoints", "best", monitor=task.monitor, mode="max", save_last=True,
-        enable_version_counter=False,
-    )  # fmt: skip
+    best = ModelCheckpoint(folder / "checkpoints", "best", monitor=task.monitor, mode="max",
+                           enable_version_counter=False)  # fmt: skip
+    # Not save_last: that saves only when the best changes, and a kill would lose more.
+    every = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
-        strategy="ddp_spawn" if options.devices > 1 else "auto",
+        # A teacher may hold weights that no forward pass uses (CBraMod's mask token).
+        strategy="ddp_spawn_find_unused_parameters_true" if options.devices > 1 else "auto",
+        plugins=[_WholeCheckpoints()],
         max_epochs=options.epochs,
         gradient_clip_val=1.0,
         callbacks=[
-            checkpoint,
+            best,
+            every,
             _SeedEpoch(options.seed),
             RichProgressBar(leave=False) if on_terminal else _PlainProgress(name),
         ],
@@ -263,17 +307,23 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
         log_every_n_steps=1,
         deterministic=True,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "num_workers is low": the windows are in memory already
-        trainer.fit(
-            task,
-            _loader(train, options, True),
-            _loader(val, options, False),
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "num_workers is low": the windows are in memory
+            trainer.fit(
+                task,
+                _loader(train, options, True),
+                _loader(val, options, False),
+                ckpt_path=last if last.exists() else None,
+                weights_only=True,
+            )
+    except SystemExit:
+        # Lightning turns Ctrl-C into exit status 1 and leaves SIGINT ignored.
+        signal.signal(signal.SIGINT, handler)
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _quiet_lightning() -> None:
@@ -284,7 +334,8 @@ def _quiet_lightning() -> None:
 def history(folder: Path) -> dict[str, list[float]]:
     """Curves of a fit by epoch, joined over attempts: {"epoch": [...], column: [...]}."""
     rows: dict[int, dict[str, float]] = {}
-    for path in sorted((folder / "log").glob("attempt_*/metrics.csv")):
+    attempts = (folder / "log").glob("attempt_*/metrics.csv")
+    for path in sorted(attempts, key=lambda p: int(p.parent.name.removeprefix("attempt_"))):
         with path.open(newline="", encoding="utf-8") as handle:
             for row in csv.DictReader(handle):
                 values = {k: float(v) for k, v in row.items() if v not in ("", None)}
