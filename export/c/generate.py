@@ -1,0 +1,171 @@
+"""An int8 .tflite model becomes a folder of plain C99 that computes it bit for bit."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.c import emit
+from export.c.graph import Graph, Reshape, Tensor
+from export.c.layers import Layer, lower
+from export.c.plan import plan
+from export.c.reader import read
+from targets.errors import InputError
+from targets.files import atomic_path
+
+RUNTIME = Path(__file__).parent / "runtime"
+_HEADERS = ("dlink_fixed.h", "dlink_kernels.h")
+_WINDOWED = {"conv2d", "depthwise_conv2d", "average_pool", "max_pool"}
+
+
+class Quantization(NamedTuple):
+    """Real value = scale * (byte - zero point)."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class GeneratedLibrary:
+    """What was written.
+
+    Attributes
+    ----------
+    files : names in `out_dir`, sorted.
+    arena_bytes : scratch memory of one inference; `arena_lower_bound_bytes`: what no plan of
+        whole tensors can beat.
+    macs : multiply-accumulates of convolutions and dense layers, padding included.
+    weight_bytes : constant arrays in model.c (weights, biases, multipliers, shifts).
+    operators : TensorFlow Lite names, in order, with repeats.
+    """
+
+    out_dir: Path
+    files: tuple[str, ...]
+    arena_bytes: int
+    arena_lower_bound_bytes: int
+    macs: int
+    weight_bytes: int
+    operators: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    input_quantization: Quantization
+    output_quantization: Quantization
+
+
+def generate(
+    tflite: bytes | Path,
+    out_dir: Path,
+    *,
+    name: str = "model",
+    golden: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None,
+    fc_rounding: Literal["reference", "micro"] = "reference",
+) -> GeneratedLibrary:
+    """Write the C library of a model to `out_dir`, whole or not at all.
+
+    An earlier library in `out_dir` is replaced; any other folder with content is refused.
+
+    Parameters
+    ----------
+    tflite : bytes or Path
+        int8 model with one input and one output.
+    name : str
+        Goes into the header as ``DLINK_MODEL_NAME``.
+    golden : (inputs, outputs), optional
+        int8 arrays (N, input bytes) and (N, output bytes) for ``golden.h``, which main.c replays.
+    fc_rounding : "reference" or "micro"
+        FULLY_CONNECTED alone is rounded in two ways: "reference" is bit-exact with LiteRT's
+        ``BUILTIN_REF`` kernel (one rounding, in double precision), "micro" with TensorFlow Lite
+        Micro and CMSIS-NN (two integer roundings). They part in about one output of a thousand,
+        by 1. All other operators have one result.
+
+    Raises
+    ------
+    InputError
+        If the model, the name, the golden vectors or the folder cannot be used.
+    """
+    out_dir = Path(out_dir)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise InputError(
+            "name cannot stand in C source",
+            value=repr(name),
+            todo="Use letters, digits, dots, dashes and underscores.",
+        )
+    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / "model.h").is_file():
+        raise InputError(
+            "folder holds something else than a generated library",
+            where=out_dir,
+            todo="Choose a new folder.",
+        )
+    graph = read(tflite)
+    layers = [lower(op, fc_rounding) for op in graph.ops if not isinstance(op, Reshape)]
+    arena = plan(graph)
+    texts = {
+        "model.h": emit.model_h(graph, arena, name),
+        "model.c": emit.model_c(graph, arena, layers),
+        "main.c": emit.main_c(golden is not None),
+    }
+    if golden is not None:
+        texts["golden.h"] = emit.golden_h(*_check_golden(graph, *golden))
+    runtime = _runtime(layers)
+    texts["CMakeLists.txt"] = emit.cmake(
+        ["model.c", *(file for file in runtime if file.endswith(".c"))]
+    )
+    with atomic_path(out_dir) as part:
+        part.mkdir()
+        for file, text in texts.items():
+            (part / file).write_text(text, encoding="ascii")
+        for file in runtime:
+            shutil.copyfile(RUNTIME / file, part / file)
+    return GeneratedLibrary(
+        out_dir=out_dir,
+        files=tuple(sorted([*texts, *runtime])),
+        arena_bytes=emit.arena_bytes(arena),
+        arena_lower_bound_bytes=arena.lower_bound,
+        macs=sum(op.macs for op in graph.ops),
+        weight_bytes=sum(layer.array_bytes for layer in layers),
+        operators=tuple(op.kind for op in graph.ops),
+        input_shape=graph.input.shape,
+        output_shape=graph.output.shape,
+        input_quantization=_quantization(graph.input),
+        output_quantization=_quantization(graph.output),
+    )
+
+
+def _quantization(tensor: Tensor) -> Quantization:
+    return Quantization(float(tensor.scale), tensor.zero_point)
+
+
+def _runtime(layers: list[Layer]) -> list[str]:
+    """Names of the runtime files that these layers need."""
+    kernels = {layer.kernel for layer in layers}
+    headers = [*_HEADERS, *(["dlink_window.h"] if kernels & _WINDOWED else [])]
+    return headers + sorted(f"dlink_{kernel}.c" for kernel in kernels)
+
+
+def _check_golden(
+    graph: Graph, inputs: NDArray[np.int8], outputs: NDArray[np.int8]
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    for what, rows, tensor in (("inputs", inputs, graph.input), ("outputs", outputs, graph.output)):
+        shape, wanted = np.shape(rows), (len(inputs), tensor.size)
+        if (
+            not isinstance(rows, np.ndarray)
+            or rows.dtype != np.int8
+            or shape != wanted
+            or not shape
+        ):
+            raise InputError(
+                f"golden {what} do not fit the model",
+                where=graph.source,
+                value=f"{getattr(rows, 'dtype', type(rows).__name__)} {shape}",
+                limit=f"int8 {wanted}",
+                todo="Flatten each vector to one row of int8.",
+            )
+    if len(inputs) == 0:
+        raise InputError("golden vectors are empty", where=graph.source, todo="Give one or more.")
+    return inputs, outputs

@@ -1,0 +1,162 @@
+"""What the generator knows of a model: tensors and typed operators, nothing of files or of C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int8 = NDArray[np.int8]
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """An int8 tensor with one scale and one zero point; `data` only if it is a constant."""
+
+    index: int
+    shape: tuple[int, ...]
+    scale: np.float32
+    zero_point: int
+    data: Int8 | None = None
+
+    @property
+    def size(self) -> int:
+        """Elements, which are bytes."""
+        return prod(self.shape)
+
+    @property
+    def dims(self) -> str:
+        """The shape as people write it: ``1x1x160x32``."""
+        return "x".join(map(str, self.shape)) or "1"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window; pairs are (height, width), padding is before the first pixel."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One node. `where` names it in errors: ``kws.tflite: node 3 (CONV_2D)``."""
+
+    index: int
+    kind: str
+    where: str
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    activation: str  # NONE, RELU or RELU6
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates: of convolutions and dense layers only."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted(Op):
+    """An operator with constant int8 weights and int32 bias (zeros where the model has none)."""
+
+    weights: Int8
+    weight_scales: NDArray[np.float32]  # one, or one for each output channel
+    weight_zero_point: int
+    bias: Int32
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2D(Weighted):
+    """Weights (out, kernel height, kernel width, in)."""
+
+    window: Window
+
+    @property
+    def macs(self) -> int:
+        """Output elements times filter size, padding included."""
+        return self.output.size * prod(self.weights.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class DepthwiseConv2D(Weighted):
+    """Weights (1, kernel height, kernel width, out)."""
+
+    window: Window
+
+    @property
+    def macs(self) -> int:
+        """Output elements times kernel size, padding included."""
+        return self.output.size * prod(self.window.kernel)
+
+
+@dataclass(frozen=True, eq=False)
+class FullyConnected(Weighted):
+    """Weights (out, in)."""
+
+    @property
+    def macs(self) -> int:
+        """Rows times the size of the matrix."""
+        return self.output.size * self.weights.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool2D(Op):
+    """AVERAGE_POOL_2D or MAX_POOL_2D."""
+
+    window: Window
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(Op):
+    """Mean over the middle axis of (outer, count, inner)."""
+
+    outer: int
+    count: int
+    inner: int
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Op):
+    """Sum of two tensors of one shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Op):
+    """Four axes; `before` elements go in front of each."""
+
+    in_shape: tuple[int, ...]
+    before: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Op):
+    """RELU or RELU6 that stands alone; its limits are in `activation`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Op):
+    """Over the last axis."""
+
+    beta: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Op):
+    """The same bytes under another shape: no code, no copy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A whole model: `ops` in the order of execution."""
+
+    source: str
+    sha256: str
+    ops: tuple[Op, ...]
+    input: Tensor
+    output: Tensor

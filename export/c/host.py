@@ -1,0 +1,122 @@
+"""The generated library on this machine: compiled by the host's C compiler, called by ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from targets.errors import InputError
+
+# The sizes live in the header as macros: let the compiler read them.
+_SHIM = """
+#include "model.h"
+const size_t dlink_host_input_bytes = DLINK_MODEL_INPUT_BYTES;
+const size_t dlink_host_output_bytes = DLINK_MODEL_OUTPUT_BYTES;
+const size_t dlink_host_arena_bytes = DLINK_MODEL_ARENA_BYTES;
+const size_t dlink_host_arena_align = DLINK_MODEL_ARENA_ALIGN;
+const char dlink_host_name[] = DLINK_MODEL_NAME;
+const char dlink_host_hash[] = DLINK_MODEL_HASH;
+"""
+DEFAULT_FLAGS = ("-std=c99", "-O2")
+
+
+class HostModel:
+    """A generated library, ready to run here.
+
+    Parameters
+    ----------
+    c_dir : Path
+        Folder that :func:`export.c.generate` wrote.
+    flags : sequence of str
+        Compiler flags; the compiler is ``$CC`` or ``cc``.
+
+    Raises
+    ------
+    InputError
+        If there is no compiler or the folder does not compile.
+    """
+
+    def __init__(self, c_dir: Path, flags: Sequence[str] = DEFAULT_FLAGS) -> None:
+        c_dir = Path(c_dir)
+        if not (c_dir / "model.c").is_file():
+            raise InputError(
+                "no generated library here (model.c is missing)",
+                where=c_dir,
+                todo="Give the folder c/ of an artefact.",
+            )
+        with tempfile.TemporaryDirectory(prefix="dlink-host-") as temp:
+            self._library = ctypes.CDLL(str(_compile(c_dir, Path(temp), flags)))
+        self.input_bytes = self._size("input_bytes")
+        self.output_bytes = self._size("output_bytes")
+        self.arena_bytes = self._size("arena_bytes")
+        self.arena_align = self._size("arena_align")
+        self.name = self._text("name")
+        self.hash = self._text("hash")
+        self._arena = np.zeros(self.arena_bytes + self.arena_align, np.int8)
+        self._invoke = self._library.dlink_model_invoke
+        pointer = ctypes.c_void_p
+        self._invoke.argtypes = [pointer, pointer, pointer, ctypes.c_size_t]
+        self._invoke.restype = ctypes.c_int
+
+    def _size(self, name: str) -> int:
+        return int(ctypes.c_size_t.in_dll(self._library, f"dlink_host_{name}").value)
+
+    def _text(self, name: str) -> str:
+        address = ctypes.addressof(ctypes.c_char.in_dll(self._library, f"dlink_host_{name}"))
+        return ctypes.string_at(address).decode("ascii")
+
+    def invoke(self, source: int, target: int, arena: int, arena_bytes: int) -> int:
+        """The C function itself: addresses (0 is NULL) in, status code out."""
+        return int(self._invoke(source, target, arena, arena_bytes))
+
+    def run(self, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Outputs (N, output bytes) of inputs (N, input bytes), int8."""
+        if inputs.dtype != np.int8 or inputs.ndim != 2 or inputs.shape[1] != self.input_bytes:
+            raise InputError(
+                "inputs do not fit the model",
+                where=self.name,
+                value=f"{inputs.dtype} {inputs.shape}",
+                limit=f"int8 (N, {self.input_bytes})",
+            )
+        rows = np.ascontiguousarray(inputs)
+        outputs = np.zeros((len(rows), self.output_bytes), np.int8)
+        arena = self._arena.ctypes.data
+        arena += -arena % self.arena_align
+        for row, output in zip(rows, outputs, strict=True):
+            status = self.invoke(row.ctypes.data, output.ctypes.data, arena, self.arena_bytes)
+            if status != 0:
+                raise RuntimeError(f"dlink_model_invoke returned {status}")
+        return outputs
+
+
+def _compile(c_dir: Path, temp: Path, flags: Sequence[str]) -> Path:
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        raise InputError(
+            "no C compiler found",
+            where=os.environ.get("CC", "cc"),
+            todo="Install one (apt-get install gcc) or name it in CC.",
+        )
+    shim, library = temp / "shim.c", temp / "model.so"
+    shim.write_text(_SHIM, encoding="ascii")
+    sources = [str(path) for path in sorted(c_dir.glob("*.c")) if path.name != "main.c"]
+    command = [compiler, *flags, "-shared", "-fPIC", f"-I{c_dir}", *sources, str(shim)]
+    done = subprocess.run(
+        [*command, "-o", str(library)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
+        raise InputError(
+            f"generated library does not compile: {first.strip()}",
+            where=c_dir,
+            todo="Generate it again.",
+        )
+    return library

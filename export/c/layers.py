@@ -1,0 +1,271 @@
+"""What each operator becomes in C: a kernel, its constant parameters, its constant arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.c import graph as g
+from export.c import requant
+from targets.errors import InputError
+
+Struct = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Array:
+    """Reference to a constant array from inside a struct."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One call. Kernel ``conv2d`` is function ``dlink_conv2d`` in file ``dlink_conv2d.c``."""
+
+    op: g.Op
+    kernel: str
+    struct: str
+    fields: Struct
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def array_bytes(self) -> int:
+        """Flash bytes of the constant arrays."""
+        return sum(int(a.nbytes) for a in self.arrays.values())
+
+
+def lower(op: g.Op, fc_rounding: str) -> Layer:
+    """The layer of `op` (not of RESHAPE, which needs none).
+
+    `fc_rounding` is "reference" or "micro", see :func:`export.c.generate`.
+
+    Raises
+    ------
+    InputError
+        If a scale ratio or a sum does not fit the reference's 32-bit arithmetic.
+    """
+    try:
+        if isinstance(op, g.FullyConnected):
+            return _fully_connected(op, fc_rounding)
+        return _LOWER[type(op)](op)
+    except ValueError as err:
+        raise InputError(
+            f"layer cannot be computed in 32-bit integers: {err}",
+            where=op.where,
+            todo="Calibrate and quantise the model again.",
+        ) from None
+
+
+def _fold(op: g.Weighted, axis: int) -> NDArray[np.int32]:
+    """The bias with the input's zero point folded in; `axis` is that of the outputs.
+
+    With the bound checked here no partial sum, in whatever order, leaves 32 bits.
+    """
+    others = tuple(i for i in range(op.weights.ndim) if i != axis)
+    weights = op.weights.astype(np.int64) - op.weight_zero_point
+    folded = op.bias.astype(np.int64) - op.inputs[0].zero_point * weights.sum(axis=others)
+    bound = np.abs(op.bias.astype(np.int64)) + 255 * np.abs(weights).sum(axis=others)
+    bound += 128 * abs(op.weight_zero_point) * (op.weights.size // op.weights.shape[axis])
+    if bound.max() >= 2**31:
+        raise ValueError(f"a sum may reach {bound.max()}, above 2^31 - 1")
+    return folded.astype(np.int32)
+
+
+def _output(op: g.Weighted, pairs: list[tuple[int, int]]) -> tuple[Struct, dict[str, Any]]:
+    """The ``dlink_output_t`` and its arrays, one multiplier and shift per output channel."""
+    channels = op.bias.size
+    pairs = pairs * channels if len(pairs) == 1 else pairs
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    arrays = {
+        "multiplier": np.array([m for m, _ in pairs], np.int32),
+        "shift": np.array([s for _, s in pairs], np.int8),
+    }
+    fields = {
+        "multiplier": Array("multiplier"),
+        "shift": Array("shift"),
+        "zero_point": op.output.zero_point,
+        "low": low,
+        "high": high,
+    }
+    return fields, arrays
+
+
+def _window(window: g.Window, source: g.Tensor, target: g.Tensor) -> Struct:
+    fields: dict[str, int] = {}
+    for prefix, tensor in (("in", source), ("out", target)):
+        for name, size in zip(("height", "width", "channels"), tensor.shape[1:], strict=True):
+            fields[f"{prefix}_{name}"] = size
+    for name, pair in (
+        ("kernel", window.kernel),
+        ("stride", window.stride),
+        ("dilation", window.dilation),
+    ):
+        fields[f"{name}_height"], fields[f"{name}_width"] = pair
+    fields["pad_top"], fields["pad_left"] = window.padding
+    return fields
+
+
+def _hangs_over(window: g.Window, source: g.Tensor, target: g.Tensor) -> bool:
+    """Whether any window has a tap off the image."""
+    for axis in (0, 1):
+        reach = (window.kernel[axis] - 1) * window.dilation[axis]
+        last = (target.shape[axis + 1] - 1) * window.stride[axis] - window.padding[axis] + reach
+        if window.padding[axis] > 0 or last >= source.shape[axis + 1]:
+            return True
+    return False
+
+
+def _conv(op: g.Op) -> Layer:
+    op = cast("g.Conv2D | g.DepthwiseConv2D", op)
+    depthwise = isinstance(op, g.DepthwiseConv2D)
+    x = op.inputs[0]
+    folded = _fold(op, 3 if depthwise else 0)
+    pairs = requant.conv_multipliers(x.scale, op.weight_scales, op.output.scale)
+    output, arrays = _output(op, pairs)
+    arrays = {"weights": op.weights, "bias": op.bias, **arrays}
+    inside = "bias"
+    if not _hangs_over(op.window, x, op.output):
+        arrays["bias"] = folded
+    elif x.zero_point != 0:
+        arrays["bias_inside"] = folded
+        inside = "bias_inside"
+    fields = {
+        "window": _window(op.window, x, op.output),
+        "weights": Array("weights"),
+        "bias": Array("bias"),
+        "bias_inside": Array(inside),
+        "input_offset": -x.zero_point,
+        "depth_multiplier": op.output.shape[3] // x.shape[3] if depthwise else 0,
+        "output": output,
+    }
+    return Layer(op, "depthwise_conv2d" if depthwise else "conv2d", "conv", fields, arrays)
+
+
+def _fully_connected(op: g.Op, rounding: str) -> Layer:
+    op = cast("g.FullyConnected", op)
+    x, (out, features) = op.inputs[0], op.weights.shape
+    scales = x.scale, op.weight_scales, op.output.scale
+    low: dict[str, NDArray[Any]] = {}
+    if rounding == "micro":
+        pairs = requant.fully_connected_multipliers(*scales)
+    else:
+        triples = requant.wide_multipliers(*scales)
+        pairs = [(high, shift) for high, _, shift in triples]
+        low["multiplier_low"] = np.resize(np.array([t[1] for t in triples], np.int32), out)
+    output, arrays = _output(op, pairs)
+    fields = {
+        "rows": x.size // features,
+        "in_features": features,
+        "out_features": out,
+        "weights": Array("weights"),
+        "bias": Array("bias"),
+        "weights_zero_point": op.weight_zero_point,
+        "output": output,
+        "multiplier_low": Array("multiplier_low") if low else "NULL",
+    }
+    arrays = {"weights": op.weights, "bias": _fold(op, 0), **arrays, **low}
+    return Layer(op, "fully_connected", "fully_connected", fields, arrays)
+
+
+def _pool(op: g.Op) -> Layer:
+    op = cast("g.Pool2D", op)
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    fields = {"window": _window(op.window, op.inputs[0], op.output), "low": low, "high": high}
+    return Layer(op, "max_pool" if op.kind == "MAX_POOL_2D" else "average_pool", "pool", fields)
+
+
+def _mean(op: g.Op) -> Layer:
+    op = cast("g.Mean", op)
+    x = op.inputs[0]
+    multiplier, shift = requant.mean_multiplier(x.scale, op.output.scale, op.count)
+    if op.count * 255 >= 2**31:
+        raise ValueError(f"a sum of {op.count} elements may leave 32 bits")
+    fields = {
+        "outer": op.outer,
+        "count": op.count,
+        "inner": op.inner,
+        "sum_offset": -op.count * x.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        "zero_point": op.output.zero_point,
+    }
+    return Layer(op, "mean", "mean", fields)
+
+
+def _add(op: g.Op) -> Layer:
+    a, b = op.inputs
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    pair_a, pair_b, pair_out = requant.add_multipliers(a.scale, b.scale, op.output.scale)
+    fields = {
+        "count": op.output.size,
+        "offset_a": -a.zero_point,
+        "multiplier_a": pair_a[0],
+        "shift_a": -pair_a[1],
+        "offset_b": -b.zero_point,
+        "multiplier_b": pair_b[0],
+        "shift_b": -pair_b[1],
+        "multiplier_out": pair_out[0],
+        "shift_out": -pair_out[1],
+        "zero_point": op.output.zero_point,
+        "low": low,
+        "high": high,
+    }
+    return Layer(op, "add", "add", fields)
+
+
+def _pad(op: g.Op) -> Layer:
+    op = cast("g.Pad", op)
+    fields = {
+        "in": list(op.in_shape),
+        "before": list(op.before),
+        "out": list(op.out_shape),
+        "value": op.output.zero_point,
+    }
+    return Layer(op, "pad", "pad", fields)
+
+
+def _relu(op: g.Op) -> Layer:
+    x, output = op.inputs[0], op.output
+    multiplier, shift = requant.rescale_multiplier(x.scale, output.scale)
+    low, high = requant.activation_range(op.activation, output.scale, output.zero_point)
+    fields = {
+        "count": output.size,
+        "offset": -x.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        "zero_point": output.zero_point,
+        "low": low,
+        "high": high,
+    }
+    return Layer(op, "relu", "relu", fields)
+
+
+def _softmax(op: g.Op) -> Layer:
+    op = cast("g.Softmax", op)
+    x = op.inputs[0]
+    multiplier, shift, lowest = requant.softmax_parameters(x.scale, op.beta)
+    fields = {
+        "rows": x.size // x.shape[-1],
+        "depth": x.shape[-1],
+        "multiplier": multiplier,
+        "left_shift": shift,
+        "lowest_difference": lowest,
+    }
+    return Layer(op, "softmax", "softmax", fields)
+
+
+_LOWER: dict[type[g.Op], Callable[[g.Op], Layer]] = {
+    g.Conv2D: _conv,
+    g.DepthwiseConv2D: _conv,
+    g.Pool2D: _pool,
+    g.Mean: _mean,
+    g.Add: _add,
+    g.Pad: _pad,
+    g.Relu: _relu,
+    g.Softmax: _softmax,
+}

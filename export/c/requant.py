@@ -1,0 +1,149 @@
+"""Integer multipliers exactly as TensorFlow Lite derives them from float scales.
+
+Sources: `quantization_util.cc`, `kernel_util.cc`, `add.cc`, `reduce.h`, `activations.cc` and
+`fully_connected.cc` of TFLite. Where TFLite works in float32, so does this, on purpose: the order
+of the operations and their width decide the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+INT8_MIN, INT8_MAX = -128, 127
+ADD_LEFT_SHIFT = 20
+SOFTMAX_INTEGER_BITS = 5
+MAX_SHIFT = 30
+
+
+def quantize_multiplier(real: float, max_shift: int = MAX_SHIFT) -> tuple[int, int]:
+    """Multiplier (0 or 2^30..2^31-1) and shift (-31..max_shift), ``real = m / 2^31 * 2^shift``.
+
+    Raises
+    ------
+    ValueError
+        If `real` is negative, not finite, or 2^max_shift and more.
+    """
+    if not math.isfinite(real) or real < 0:
+        raise ValueError(f"multiplier {real} is not a finite number above 0")
+    if real == 0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    fixed = math.floor(fraction * (1 << 31) + 0.5)
+    if fixed == 1 << 31:
+        fixed //= 2
+        shift += 1
+    if shift < -31:
+        return 0, 0
+    if shift > max_shift:
+        raise ValueError(f"multiplier {real:g} is 2^{max_shift} or more")
+    return fixed, shift
+
+
+def conv_multipliers(
+    input_scale: np.float32, weight_scales: NDArray[np.float32], output_scale: np.float32
+) -> list[tuple[int, int]]:
+    """One pair per weight scale; the product is formed in double precision."""
+    return [
+        quantize_multiplier(float(input_scale) * float(scale) / float(output_scale))
+        for scale in weight_scales
+    ]
+
+
+def fully_connected_multipliers(
+    input_scale: np.float32, weight_scales: NDArray[np.float32], output_scale: np.float32
+) -> list[tuple[int, int]]:
+    """The integer form (TFLite Micro, CMSIS-NN, TFLite's optimised kernels).
+
+    As a convolution's per channel; with one scale the product is rounded to float32 first.
+    """
+    if weight_scales.size > 1:
+        return conv_multipliers(input_scale, weight_scales, output_scale)
+    product = np.float32(input_scale) * np.float32(weight_scales[0])
+    return [quantize_multiplier(float(product) / float(output_scale))]
+
+
+def wide_multipliers(
+    input_scale: np.float32, weight_scales: NDArray[np.float32], output_scale: np.float32
+) -> list[tuple[int, int, int]]:
+    """The form of LiteRT's reference FULLY_CONNECTED: all 53 bits of the double-precision ratio.
+
+    That kernel alone rounds ``sum * ratio`` once, in double precision, halves away from zero.
+    Triples (high 31 bits, low 22 bits, shift): ``ratio = (high + low / 2^22) / 2^31 * 2^shift``.
+    The integer product is exact where the reference's is rounded to 53 bits: they could part
+    only if a product came within 2^-45 of a half without being one.
+    """
+    triples = []
+    for scale in weight_scales:
+        real = float(input_scale) * float(scale) / float(output_scale)
+        fraction, shift = math.frexp(real)
+        if shift > MAX_SHIFT:
+            raise ValueError(f"multiplier {real:g} is 2^{MAX_SHIFT} or more")
+        bits = int(fraction * (1 << 53)) if shift >= -31 else 0  # below 2^-32 all round to 0
+        triples.append((bits >> 22, bits & ((1 << 22) - 1), shift if bits else 0))
+    return triples
+
+
+def rescale_multiplier(input_scale: np.float32, output_scale: np.float32) -> tuple[int, int]:
+    """From one scale to another; the quotient is TFLite's double of two floats."""
+    return quantize_multiplier(float(input_scale) / float(output_scale))
+
+
+def mean_multiplier(
+    input_scale: np.float32, output_scale: np.float32, count: int
+) -> tuple[int, int]:
+    """`rescale_multiplier` with 1 / count inside, truncated (reduce.h, QuantizedMeanOrSum)."""
+    multiplier, shift = rescale_multiplier(input_scale, output_scale)
+    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    return (multiplier << extra) // count, shift - extra
+
+
+def add_multipliers(
+    scale_a: np.float32, scale_b: np.float32, output_scale: np.float32
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Pairs for the operands and the sum, all below 1 (shift <= 0), after a left shift of 20.
+
+    Raises
+    ------
+    ValueError
+        If the sum's multiplier is 1 or more: TFLite aborts on such a model.
+    """
+    twice_most = 2 * max(float(scale_a), float(scale_b))
+    real_out = twice_most / ((1 << ADD_LEFT_SHIFT) * float(output_scale))
+    out = quantize_multiplier(real_out)
+    if real_out >= 1 or out[1] > 0:
+        raise ValueError(f"the output's scale {output_scale:g} is 2^-19 of the inputs' or less")
+    return (
+        quantize_multiplier(float(scale_a) / twice_most),
+        quantize_multiplier(float(scale_b) / twice_most),
+        out,
+    )
+
+
+def softmax_parameters(input_scale: np.float32, beta: float) -> tuple[int, int, int]:
+    """Multiplier, left shift, and the lowest difference to the largest input that counts.
+
+    Raises
+    ------
+    ValueError
+        If scale times beta is 2^-26 or less: TFLite aborts on such a model.
+    """
+    real = min(beta * float(input_scale) * (1 << (31 - SOFTMAX_INTEGER_BITS)), (1 << 31) - 1.0)
+    if real <= 1:
+        raise ValueError(f"scale times beta is {beta * float(input_scale):g}, 2^-26 or less")
+    multiplier, shift = quantize_multiplier(real, max_shift=31)
+    most = float((1 << SOFTMAX_INTEGER_BITS) - 1) * (1 << (31 - SOFTMAX_INTEGER_BITS))
+    return multiplier, shift, -math.floor(most / (1 << shift))
+
+
+def activation_range(activation: str, scale: np.float32, zero_point: int) -> tuple[int, int]:
+    """Least and greatest int8 that the fused activation lets through (float32 division)."""
+    low, high = INT8_MIN, INT8_MAX
+    if activation in ("RELU", "RELU6"):
+        low = max(low, zero_point)
+    if activation == "RELU6":
+        six = float(np.float32(6.0) / np.float32(scale))
+        high = min(high, zero_point + math.floor(six + 0.5)) if math.isfinite(six) else high
+    return low, high

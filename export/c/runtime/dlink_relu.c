@@ -1,0 +1,12 @@
+#include "dlink_fixed.h"
+#include "dlink_kernels.h"
+
+/* RELU and RELU6 that stand alone also go from the input's scale to the output's. */
+void dlink_relu(const dlink_relu_t *layer, const int8_t *input, int8_t *output)
+{
+    for (int32_t i = 0; i < layer->count; i++) {
+        const int32_t value =
+            dlink_requantize(input[i] + layer->offset, layer->multiplier, layer->shift);
+        output[i] = dlink_clamp(value + layer->zero_point, layer->low, layer->high);
+    }
+}

@@ -1,0 +1,71 @@
+"""The reference models, if this machine has them, and small models made here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from build import T, build, constant, options, pack
+
+REFERENCE = Path(os.environ.get("DLINK_REFERENCE", "../shared/reference"))
+NAMES = ("eeg_student.int8", "eeg_spatial_first.int8", "kws", "ad", "ic")
+
+
+def reference_model(name: str) -> Path:
+    path = REFERENCE / f"{name}.tflite"
+    if not path.is_file():
+        pytest.skip("no data: set DLINK_REFERENCE to the folder of reference models")
+    return path
+
+
+def conv_model(seed: int = 0) -> bytes:
+    """1x1x20x3 -> CONV_2D 1x5 SAME, RELU6 -> 1x1x10x4."""
+    rng = np.random.default_rng(seed)
+    x, y = T((1, 1, 20, 3), 0.05, -7), T((1, 1, 10, 4), 0.03, -128)
+    weights = constant(rng.integers(-127, 128, (4, 1, 5, 3), dtype=np.int8), [0.01] * 4)
+    bias = constant(rng.integers(-500, 500, 4, dtype=np.int32), [0.0005] * 4)
+    table = options("Conv2D", padding=0, strideH=1, strideW=2, fusedActivationFunction=3)
+    return build("CONV_2D", [x, weights, bias], y, table)
+
+
+def chain_model() -> bytes:
+    """Add to itself, max pool, reshape, softmax: aliases, one tensor read twice, no weights."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(_add_model(), 0))
+    graph = model.subgraphs[0]
+
+    def tensor(shape: list[int], scale: float, zero_point: int) -> int:
+        new = schema.TensorT()
+        new.shape, new.type, new.quantization = shape, 9, schema.QuantizationParametersT()
+        new.quantization.scale, new.quantization.zeroPoint = [scale], [zero_point]
+        graph.tensors.append(new)
+        return len(graph.tensors) - 1
+
+    def node(op: str, source: int, target: int, table: object = None) -> None:
+        code, new = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, op)
+        code.version = 1
+        model.operatorCodes.append(code)
+        new.opcodeIndex, new.inputs, new.outputs = len(model.operatorCodes) - 1, [source], [target]
+        if table is not None:
+            new.builtinOptions = table
+            new.builtinOptionsType = getattr(schema.BuiltinOptions, type(table).__name__[:-1])
+        graph.operators.append(new)
+
+    added = int(graph.outputs[0])
+    pooled = tensor([1, 1, 6, 3], 0.1, 4)
+    flat = tensor([1, 18], 0.1, 4)
+    out = tensor([1, 18], 1 / 256, -128)
+    table = options("Pool2D", padding=1, strideH=1, strideW=2, filterHeight=1, filterWidth=2)
+    node("MAX_POOL_2D", added, pooled, table)
+    node("RESHAPE", pooled, flat, options("Reshape", newShape=[1, 18]))
+    node("SOFTMAX", flat, out, options("Softmax", beta=1.0))
+    graph.outputs = [out]
+    return pack(model)
+
+
+def _add_model() -> bytes:
+    x = T((1, 1, 12, 3), 0.07, -3)
+    return build("ADD", [x, x], T((1, 1, 12, 3), 0.1, 4), options("Add"))

@@ -1,0 +1,57 @@
+"""What the generated C is compared with: LiteRT's reference kernels and TensorFlow Lite Micro."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from export.c import HostModel, generate
+
+STRICT = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+
+def reference(model: bytes, inputs: np.ndarray) -> np.ndarray:
+    """Outputs (N, bytes) of LiteRT's BUILTIN_REF kernels."""
+    interpreter = Interpreter(
+        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+    )
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]
+    target = interpreter.get_output_details()[0]["index"]
+    rows = []
+    for row in inputs:
+        interpreter.set_tensor(source["index"], row.reshape(source["shape"]))
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(target).reshape(-1))
+    return np.stack(rows)
+
+
+def micro(model: bytes, inputs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Outputs (N, bytes) of TensorFlow Lite Micro's kernels."""
+    from tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=1 << 20)
+    rows = []
+    for row in inputs:
+        interpreter.set_input(row.reshape(shape), 0)
+        interpreter.invoke()
+        rows.append(interpreter.get_output(0).reshape(-1).copy())
+    return np.stack(rows)
+
+
+def ours(model: bytes, inputs: np.ndarray, **options: str) -> np.ndarray:
+    """Outputs (N, bytes) of the generated library, compiled with warnings as errors."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate(model, Path(folder) / "c", **options)
+        return HostModel(Path(folder) / "c", STRICT).run(inputs)
+
+
+def bytes_like(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
+    """Random rows, and the extremes: all -128, all 127, and both in turn."""
+    rows = rng.integers(-128, 128, (count, size), dtype=np.int8)
+    rows[0], rows[1] = -128, 127
+    rows[2] = np.resize(np.array([-128, 127], np.int8), size)
+    return rows

@@ -1,0 +1,132 @@
+"""Whole models: bit-exact, within the arena, and clean under sanitizers and cross compilers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import NAMES, chain_model, conv_model, reference_model
+from oracles import STRICT, bytes_like, micro, ours, reference
+
+from export.c import generate
+from export.c.generate import RUNTIME
+from export.c.reader import read
+
+VECTORS = 20
+MACS = {"eeg_student.int8": 2.033, "eeg_spatial_first.int8": 4.160, "kws": 2.657, "ad": 0.264}
+CORES = {
+    "cortex-m0plus": [],
+    "cortex-m4": ["-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"],
+    "cortex-m7": ["-mfloat-abi=hard", "-mfpu=fpv5-d16"],
+    "cortex-m33": ["-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"],
+    "cortex-m55": ["-mfloat-abi=hard"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reference_model_equals_the_reference_kernels(name):
+    model = reference_model(name).read_bytes()
+    inputs = bytes_like(np.random.default_rng(7), VECTORS, read(model).input.size)
+    np.testing.assert_array_equal(ours(model, inputs), reference(model, inputs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reference_model_equals_tflite_micro(name):
+    model = reference_model(name).read_bytes()
+    graph = read(model)
+    inputs = bytes_like(np.random.default_rng(8), VECTORS, graph.input.size)
+    expected = micro(model, inputs, graph.input.shape)
+    np.testing.assert_array_equal(ours(model, inputs, fc_rounding="micro"), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reference_model_figures(name, tmp_path):
+    library = generate(reference_model(name), tmp_path / "c", name=name)
+    assert library.arena_bytes == library.arena_lower_bound_bytes
+    assert library.macs / 1e6 == pytest.approx(MACS.get(name, 12.50), abs=0.005)
+
+
+def test_chain_with_aliases_equals_both():
+    model = chain_model()
+    inputs = bytes_like(np.random.default_rng(1), VECTORS, 36)
+    outputs = ours(model, inputs)
+    np.testing.assert_array_equal(outputs, reference(model, inputs))
+    np.testing.assert_array_equal(outputs, micro(model, inputs, (1, 1, 12, 3)))
+
+
+def _golden_library(tmp_path: Path, source: bytes | Path) -> Path:
+    model = source if isinstance(source, bytes) else source.read_bytes()
+    inputs = bytes_like(np.random.default_rng(2), 4, read(model).input.size)
+    generate(model, tmp_path / "c", golden=(inputs, reference(model, inputs)))
+    return tmp_path / "c"
+
+
+@pytest.mark.parametrize("name", ["conv", "chain", *NAMES])
+def test_example_is_clean_under_sanitizers(name, tmp_path):
+    """main.c replays the golden vectors; an overflow or a stray access ends it."""
+    made = {"conv": conv_model, "chain": chain_model}
+    source = made[name]() if name in made else reference_model(name)
+    folder = _golden_library(tmp_path, source)
+    flags = [*STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    sources = sorted(map(str, folder.glob("*.c")))
+    subprocess.run(["cc", *flags, *sources, "-o", tmp_path / "example"], check=True)
+    done = subprocess.run([tmp_path / "example"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "model: 0 of 4 golden vectors differ\n"
+
+
+def test_example_notices_a_wrong_golden_vector(tmp_path):
+    inputs = np.zeros((2, 60), np.int8)
+    outputs = reference(conv_model(), inputs)
+    outputs[1, 3] ^= 1
+    generate(conv_model(), tmp_path / "c", golden=(inputs, outputs))
+    sources = sorted(map(str, (tmp_path / "c").glob("*.c")))
+    subprocess.run(["cc", *STRICT, *sources, "-o", tmp_path / "example"], check=True)
+    done = subprocess.run([tmp_path / "example"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "model: 1 of 2 golden vectors differ\n")
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_kernel_compiles_for(core, tmp_path):
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    generate(conv_model(), tmp_path / "c", golden=None)
+    for kernel in RUNTIME.iterdir():
+        shutil.copyfile(kernel, tmp_path / "c" / kernel.name)
+    flags = ["-mthumb", f"-mcpu={core}", *CORES[core], *STRICT, "-O2", "-c"]
+    sources = sorted(map(str, (tmp_path / "c").glob("*.c")))
+    subprocess.run(["arm-none-eabi-gcc", *flags, *sources], check=True, cwd=tmp_path)
+    assert len(list(tmp_path.glob("*.o"))) == len(sources)
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake")
+def test_cmake_builds_the_example(tmp_path):
+    folder = _golden_library(tmp_path, conv_model())
+    build = tmp_path / "build"
+    subprocess.run(
+        ["cmake", "-S", folder, "-B", build, "-DDLINK_BUILD_EXAMPLE=ON"],
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
+    subprocess.run([build / "dlink_example"], check=True, capture_output=True)
+
+
+def test_library_calls_nothing_but_memory_functions(tmp_path):
+    """No allocation, no float, no other libc: the undefined symbols say so."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    objects = []
+    for kernel in sorted(RUNTIME.glob("*.c")):
+        target = tmp_path / f"{kernel.stem}.o"
+        flags = ["-mthumb", "-mcpu=cortex-m4", "-std=c99", "-O2", "-ffreestanding", "-c"]
+        subprocess.run(["arm-none-eabi-gcc", *flags, kernel, "-o", target], check=True)
+        objects.append(target)
+    done = subprocess.run(
+        ["arm-none-eabi-nm", "-u", *objects], check=True, capture_output=True, text=True
+    )
+    symbols = {line.split()[1] for line in done.stdout.splitlines() if " U " in line}
+    assert symbols <= {"memcpy", "memset"}
