@@ -1,13 +1,20 @@
 """MiC: the student that mimics the teacher's features, then compresses them.
 
     stem:     1x1 over electrodes, then a strided depthwise filter in time
-    encoder:  separable convolutions, one of them residual; average pooling to one step a patch
+    encoder:  separable convolutions
     mimic:    1x1 projection to (mimic_chans, d), where the teacher's features live
-    compress: depthwise over the virtual channels, pointwise to a few maps, mean over patches
-    readout:  one Linear
+    compress: depthwise over the virtual channels, pointwise to a few maps; pooled in time
+    readout:  one Linear on the mean over patches
 
-Mimic and the first two compress maps are linear with nothing between them: :meth:`MiC.deploy`
-folds the three into one 1x1 convolution, so that the mimic space costs nothing on the device.
+Mimic and the first two compress maps are linear with nothing between them, so they are one 1x1
+convolution: the mimic space costs nothing on the device. :meth:`MiC.deploy` folds them, and the
+mean with the Linear. Tokens for the losses are means over a patch, taken before the projection
+(means and projections commute).
+
+What int8 asks for: ReLU6 bounds every range by training rather than by outliers; the pooling is a
+depthwise filter (it starts as the mean) behind the last activation, because an average pool must
+keep its input's scale, which wastes bits on means; and few requantisations, since each adds a
+rounding that optimised kernels make differently.
 
 Only what every target runs in int8 is allowed (docs/methods.md); :func:`check_operators` refuses
 anything else when the student is constructed, not at export. Space comes first because the first
@@ -39,7 +46,7 @@ class MiCConfig(BaseModel):
     kernel: int = Field(default=32, ge=4, description="samples of the first temporal filter")
     stride: int = Field(default=4, ge=1, description="its stride")
     width: int = Field(default=32, ge=1, description="maps of the encoder")
-    blocks: int = Field(default=1, ge=0, description="residual blocks")
+    blocks: int = Field(default=0, ge=0, description="residual blocks")
     mimic_chans: int = Field(default=4, ge=1, description="virtual channels of the mimic space")
     compress: int = Field(default=16, ge=1, description="maps after compression")
     dropout: float = Field(default=0.25, ge=0, lt=1)
@@ -69,18 +76,19 @@ def _separable(width_in: int, width: int, kernel: int, stride: int, pad: int) ->
         nn.Conv2d(width_in, width_in, (1, kernel), (1, stride), (0, pad), groups=width_in,
                   bias=False),
         nn.BatchNorm2d(width_in),
+        nn.ReLU6(),
         nn.Conv2d(width_in, width, 1, bias=False),
         nn.BatchNorm2d(width),
     ]  # fmt: skip
 
 
 class Residual(nn.Module):
-    """relu(x + separable(x)); the addition fuses its ReLU on the device."""
+    """relu6(x + separable(x)); the addition fuses its ReLU on the device."""
 
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
         self.body = nn.Sequential(*_separable(width, width, kernel, 1, kernel // 2))
-        self.act = nn.ReLU()
+        self.act = nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, width, 1, steps) -> the same shape."""
@@ -95,15 +103,23 @@ class Compress(nn.Module):
 
     def __init__(self, mimic_chans: int, d: int, k: int) -> None:
         super().__init__()
-        self.mimic_chans, self.d = mimic_chans, d
         self.spatial = nn.Parameter(torch.full((mimic_chans, d), mimic_chans**-0.5))
         self.pointwise = nn.Conv2d(d, k, 1, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Compress mimic features."""
+        """Compress mimic features, step by step: what :meth:`folded` does in one."""
         batch, _, _, steps = z.shape
-        z = z.reshape(batch, self.mimic_chans, self.d, 1, steps)
+        z = z.reshape(batch, *self.spatial.shape, 1, steps)
         return self.pointwise((z * self.spatial[None, :, :, None, None]).sum(dim=1))
+
+    def folded(self, mimic: nn.Conv2d) -> tuple[Tensor, Tensor]:
+        """Weight (k, width, 1, 1) and bias (k,) of this after `mimic` as one 1x1 convolution."""
+        assert mimic.bias is not None
+        chans, d = self.spatial.shape
+        # (k, mc * d): the two compress maps as one matrix on the mimic space.
+        both = (self.pointwise.weight.reshape(-1, 1, d) * self.spatial).reshape(-1, chans * d)
+        weight = both @ mimic.weight.reshape(chans * d, -1)
+        return weight[:, :, None, None], both @ mimic.bias
 
 
 class MiC(nn.Module):
@@ -146,39 +162,50 @@ class MiC(nn.Module):
                       (0, _same(cfg.kernel, cfg.stride, n_times, "stem")),
                       groups=cfg.spatial, bias=False),
             nn.BatchNorm2d(stem),
-            nn.ReLU(),
+            nn.ReLU6(),
         )  # fmt: skip
         self.encoder = nn.Sequential(
             *_separable(stem, cfg.width, 8, 2, _same(8, 2, steps, "encoder")),
-            nn.ReLU(),
+            nn.ReLU6(),
             *[Residual(cfg.width, 9) for _ in range(cfg.blocks)],
         )
-        self.to_patches = nn.AvgPool2d((1, patch // total))
+        pool = patch // total
+        self.to_patches = nn.AvgPool2d((1, pool))
         self.dropout = nn.Dropout(cfg.dropout)
         self.mimic: nn.Module = nn.Conv2d(cfg.width, cfg.mimic_chans * d, 1)
         self.compress: nn.Module = Compress(cfg.mimic_chans, d, cfg.compress)
-        self.settle = nn.Sequential(nn.BatchNorm2d(cfg.compress), nn.ReLU())
-        self.over_patches = nn.AvgPool2d((1, self.n_patches))
-        self.readout = nn.Sequential(nn.Flatten(), nn.Linear(cfg.compress, n_outputs))
+        self.settle = nn.Sequential(nn.BatchNorm2d(cfg.compress), nn.ReLU6())
+        self.pool = nn.Conv2d(
+            cfg.compress, cfg.compress, (1, pool), (1, pool), groups=cfg.compress, bias=False
+        )
+        nn.init.constant_(self.pool.weight, 1.0 / pool)
+        self.over_patches: nn.Module = nn.AvgPool2d((1, self.n_patches))
+        self.readout: nn.Module = nn.Sequential(nn.Flatten(), nn.Linear(cfg.compress, n_outputs))
         check_operators(self)
 
     def _features(self, x: Tensor) -> Tensor:
-        return self.dropout(self.to_patches(self.encoder(self.stem(x.unsqueeze(2)))))
+        return self.dropout(self.encoder(self.stem(x.unsqueeze(2))))
 
-    def _decide(self, z: Tensor) -> Tensor:
-        return self.readout(self.over_patches(self.settle(self.compress(z))))
+    def _decide(self, features: Tensor) -> Tensor:
+        if isinstance(self.compress, Compress):
+            assert isinstance(self.mimic, nn.Conv2d)
+            z = nn.functional.conv2d(features, *self.compress.folded(self.mimic))
+        else:
+            z = self.compress(features)
+        return self.readout(self.over_patches(self.pool(self.settle(z))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, n_outputs) of windows (batch, n_chans, n_times)."""
-        return self._decide(self.mimic(self._features(x)))
+        return self._decide(self._features(x))
 
     def with_tokens(self, x: Tensor) -> StudentOutput:
         """Logits and the mimic features, for distillation."""
         if self.folded:
             raise RuntimeError("a folded student has no mimic space left")
-        z = self.mimic(self._features(x))
+        features = self._features(x)
+        z = self.mimic(self.to_patches(features))
         tokens = z.reshape(len(x), self.config.mimic_chans, self.d, self.n_patches)
-        return StudentOutput(self._decide(z), tokens.transpose(2, 3))
+        return StudentOutput(self._decide(features), tokens.transpose(2, 3))
 
     def deploy(self) -> MiC:
         """A copy in eval mode whose mimic and compress maps are one 1x1 convolution."""
@@ -188,21 +215,28 @@ class MiC(nn.Module):
         mimic, compress = student.mimic, student.compress
         assert isinstance(mimic, nn.Conv2d)
         assert isinstance(compress, Compress)
-        assert mimic.bias is not None
-        cfg = self.config
-        weight = mimic.weight.detach().double().reshape(cfg.mimic_chans, self.d, cfg.width)
-        bias = mimic.bias.detach().double().reshape(cfg.mimic_chans, self.d)
-        spatial = compress.spatial.detach().double()
-        pointwise = compress.pointwise.weight.detach().double().reshape(cfg.compress, self.d)
-        merged = nn.Conv2d(cfg.width, cfg.compress, 1)
+        merged = nn.Conv2d(self.config.width, self.config.compress, 1)
+        assert merged.bias is not None
         with torch.no_grad():
-            merged.weight.copy_(
-                torch.einsum("kd,cd,cdf->kf", pointwise, spatial, weight)[:, :, None, None]
-            )
-            assert merged.bias is not None
-            merged.bias.copy_(torch.einsum("kd,cd,cd->k", pointwise, spatial, bias))
+            weight, bias = copy.deepcopy(compress).double().folded(copy.deepcopy(mimic).double())
+            merged.weight.copy_(weight)
+            merged.bias.copy_(bias)
         student.mimic, student.compress, student.folded = nn.Identity(), merged, True
+        student._fold_readout()
         return student.eval()
+
+    def _fold_readout(self) -> None:
+        """Mean over patches and Linear as one convolution over the patches."""
+        assert isinstance(self.readout, nn.Sequential)
+        linear = self.readout[1]
+        assert isinstance(linear, nn.Linear)
+        over = nn.Conv2d(linear.in_features, linear.out_features, (1, self.n_patches))
+        assert over.bias is not None
+        with torch.no_grad():
+            over.weight.copy_(linear.weight[:, :, None, None].expand_as(over.weight))
+            over.weight /= self.n_patches
+            over.bias.copy_(linear.bias)
+        self.over_patches, self.readout = nn.Identity(), nn.Sequential(over, nn.Flatten())
 
 
 def check_operators(student: nn.Module) -> None:
