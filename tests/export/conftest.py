@@ -1,11 +1,17 @@
-"""Two students, converted once for the whole session: tracing costs most of these tests' time."""
+"""Made once for the whole session: two converted students, one finished run, one artefact."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import runs
 from chains import Chain, build
+
+from distill.run import run
+from export.artefact import Options
+from export.artefact import build as build_artefact
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +36,20 @@ def chain(request: pytest.FixtureRequest, chains: Callable[[str], Chain]) -> Cha
 def mic(chains: Callable[[str], Chain]) -> Chain:
     """The spatial-first student alone."""
     return chains("student")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run; do not write into it."""
+    folder = tmp_path_factory.mktemp("runs")
+    run(runs.recipe(folder), folder / "small")
+    return folder / "small"
+
+
+@pytest.fixture(scope="session")
+def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artefact with its teacher; do not write into it."""
+    out = tmp_path_factory.mktemp("artefacts") / "small"
+    options = Options(with_teacher=True, n_calibration=48, n_golden=24)
+    build_artefact(finished_run, out, options, lambda text: None)
+    return out
