@@ -29,7 +29,7 @@ _PATH = click.Path(path_type=Path)
     help="Where to measure; repeat for several. An unknown one lists all.",
 )
 @click.option(
-    "-o", "--output", type=_PATH, default=Path("results.json"), show_default=True,
+    "-o", "--out", "output", type=_PATH, default=Path("results.json"), show_default=True,
     help="Results file to write.",
 )  # fmt: skip
 @click.option(

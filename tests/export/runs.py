@@ -1,4 +1,4 @@
-"""A real finished run, as small as one can be that still learns: the input of the artefact tests."""
+"""A real finished run, as small as one can be that still learns."""
 
 from __future__ import annotations
 

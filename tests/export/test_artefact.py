@@ -113,7 +113,7 @@ def test_an_unfinished_run_and_a_foreign_folder_are_refused(finished_run, tmp_pa
     shutil.copytree(finished_run, run)
     state = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**state, "status": "running"}))
-    with pytest.raises(InputError, match="the run is not finished.*--resume"):
+    with pytest.raises(InputError, match=r"the run is not finished.*--resume"):
         build(run, tmp_path / "a", Options(), quiet)
     with pytest.raises(InputError, match="no run here"):
         build(tmp_path / "nothing", tmp_path / "a", Options(), quiet)
