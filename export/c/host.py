@@ -34,7 +34,7 @@ class HostModel:
     Parameters
     ----------
     c_dir : Path
-        Folder that :func:`export.c.generate` wrote.
+        Folder that :func:`export.c.generate.generate` wrote.
     flags : sequence of str
         Compiler flags; the compiler is ``$CC`` or ``cc``.
 

@@ -42,7 +42,7 @@ class Layer:
 def lower(op: g.Op, fc_rounding: str) -> Layer:
     """The layer of `op` (not of RESHAPE, which needs none).
 
-    `fc_rounding` is "reference" or "micro", see :func:`export.c.generate`.
+    `fc_rounding` is "reference" or "micro", see :func:`export.c.generate.generate`.
 
     Raises
     ------

@@ -32,7 +32,7 @@ class RawTensor:
     zero_points: NDArray[np.int64]
     axis: int
     sparse: bool
-    data: bytes | None
+    data: NDArray[np.uint8] | None
 
     def int8(self, where: str) -> g.Tensor:
         """As a tensor of activations: int8, static shape, one scale, one zero point."""
@@ -51,14 +51,14 @@ class RawTensor:
         """The content, shaped; refused if the tensor is computed at run time."""
         self._check(where, *types)
         dtype = np.dtype({_INT8: "<i1", _INT32: "<i4", _INT64: "<i8"}[self.type])
-        if self.data is None or len(self.data) != prod(self.shape) * dtype.itemsize:
+        if self.data is None or self.data.size != prod(self.shape) * dtype.itemsize:
             raise InputError(
                 f"tensor {self.index} must be a constant of {prod(self.shape)} elements",
                 where=where,
-                value="no data" if self.data is None else f"{len(self.data)} bytes",
+                value="no data" if self.data is None else f"{self.data.size} bytes",
                 todo="Export the model again with constant weights, axes and paddings.",
             )
-        return np.frombuffer(self.data, dtype).reshape(self.shape)
+        return np.frombuffer(self.data.tobytes(), dtype).reshape(self.shape)
 
     def _check(self, where: str, *types: int) -> None:
         if self.type not in types or self.sparse:
@@ -298,17 +298,14 @@ def _pool(node: Node) -> g.Op:
 def _mean(node: Node) -> g.Op:
     x, output = node.input(), node.output()
     rank = len(x.shape)
-    given = node.raw(1).constant(node.where, _INT32).reshape(-1)
-    axes = sorted({int(a) + rank if a < 0 else int(a) for a in given})
-    if (
-        not axes
-        or axes != list(range(axes[0], axes[-1] + 1))
-        or not 0 <= axes[0] <= axes[-1] < rank
-    ):
+    given = node.raw(1).constant(node.where, _INT32).reshape(-1).tolist()
+    axes = sorted({a + rank if a < 0 else a for a in given})
+    inside = bool(axes) and axes[0] >= 0 and axes[-1] < rank
+    if not inside or axes != list(range(axes[0], axes[-1] + 1)):
         raise node.fail(
             "mean is supported over neighbouring axes only",
             "Average over height and width.",
-            given.tolist(),
+            given,
             f"within 0..{rank - 1}",
         )
     keep = 1 if node.option("keepDims") else 0
@@ -385,8 +382,3 @@ READERS: dict[str, Callable[[Node], g.Op]] = {
     "RESHAPE": _reshape,
     "SOFTMAX": _softmax,
 }
-
-
-def supported() -> tuple[str, ...]:
-    """Names of the operators that the generator takes."""
-    return tuple(READERS)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from export.c.graph import Graph, Op, Tensor
-from export.c.operators import READERS, Node, RawTensor, supported
+from export.c.operators import READERS, Node, RawTensor
 from targets.errors import InputError
 
 # What the flatbuffer classes raise on bytes that are not what they should be.
@@ -26,6 +27,19 @@ _MALFORMED = (
     ValueError,
 )
 _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if k.isupper()}
+_OPTIONS = {
+    getattr(schema.BuiltinOptions, name): name
+    for name in (
+        "AddOptions",
+        "Conv2DOptions",
+        "DepthwiseConv2DOptions",
+        "FullyConnectedOptions",
+        "Pool2DOptions",
+        "ReducerOptions",
+        "SoftmaxOptions",
+    )
+}
+_MOST_TENSORS, _MOST_AXES = 8, 8
 _REWRITE = "Export the model again; the file was damaged or is no TensorFlow Lite model."
 
 
@@ -53,40 +67,6 @@ def read(model: bytes | Path) -> Graph:
                 value=err.strerror or err,
                 todo="Check the path of the .tflite file.",
             ) from None
-    parsed = _parse(model, source)
-    try:
-        subgraphs, codes, buffers = parsed.subgraphs, parsed.operatorCodes, parsed.buffers
-        if len(subgraphs) != 1:
-            raise InputError(
-                "model must have one subgraph",
-                where=source,
-                value=len(subgraphs),
-                todo="Export it without control flow and with one signature.",
-            )
-        graph = subgraphs[0]
-        tensors = [_tensor(i, raw, buffers) for i, raw in enumerate(graph.tensors)]
-        nodes = [
-            _node(i, raw, codes, tensors, source) for i, raw in enumerate(graph.operators or [])
-        ]
-        ends = [
-            _ends(source, what, getattr(graph, what), tensors) for what in ("inputs", "outputs")
-        ]
-    except _MALFORMED as err:
-        raise _damaged(source, err) from None
-    ops = tuple(_typed(node) for node in nodes)
-    first, last = (end.int8(f"{source}: model") for end in ends)
-    _check_order(ops, first, last, source)
-    return Graph(source, hashlib.sha256(model).hexdigest(), ops, first, last)
-
-
-def _damaged(source: str, err: BaseException) -> InputError:
-    return InputError(
-        f"not a readable .tflite file ({type(err).__name__}: {err})", where=source, todo=_REWRITE
-    )
-
-
-def _parse(model: bytes, source: str) -> Any:
-    """Unpack the flatbuffer with the schema classes of LiteRT."""
     if len(model) < 8 or model[4:8] != b"TFL3":
         raise InputError(
             "not a .tflite file (no TFL3 identifier)",
@@ -95,71 +75,125 @@ def _parse(model: bytes, source: str) -> Any:
             todo=_REWRITE,
         )
     try:
-        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+        nodes, ends = _File(model, source).parts()
     except _MALFORMED as err:
-        raise _damaged(source, err) from None
-
-
-def _tensor(index: int, raw: Any, buffers: Any) -> RawTensor:
-    quantization = raw.quantization
-    scale = getattr(quantization, "scale", None)
-    zero_point = getattr(quantization, "zeroPoint", None)
-    scales = np.array([] if scale is None else scale, dtype=np.float32)
-    zero_points = np.array([] if zero_point is None else zero_point, dtype=np.int64)
-    data = _at(buffers, raw.buffer).data
-    return RawTensor(
-        index=index,
-        shape=tuple(int(n) for n in ([] if raw.shape is None else raw.shape)),
-        type=int(raw.type),
-        scales=scales,
-        zero_points=zero_points if zero_points.size else np.zeros(scales.size, np.int64),
-        axis=int(getattr(quantization, "quantizedDimension", 0) or 0),
-        sparse=raw.sparsity is not None,
-        data=None if data is None or len(data) == 0 else bytes(bytearray(data)),
-    )
-
-
-def _at(items: Any, index: int) -> Any:
-    """``items[index]`` without Python's meaning of a negative index."""
-    if not 0 <= index < len(items):
-        raise IndexError(f"index {index} outside 0..{len(items) - 1}")
-    return items[index]
-
-
-def _node(index: int, raw: Any, codes: Any, tensors: list[RawTensor], source: str) -> Node:
-    code = _at(codes, raw.opcodeIndex)
-    number = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-    name = _NAMES.get(number, f"operator {number}")
-    if name == "CUSTOM" and code.customCode:
-        name = "custom " + bytes(code.customCode).decode("ascii", "replace")
-    inputs = [None if i == -1 else _at(tensors, int(i)) for i in raw.inputs]
-    outputs = [_at(tensors, int(i)) for i in raw.outputs]
-    return Node(
-        index, name, f"{source}: node {index} ({name})", inputs, outputs, raw.builtinOptions
-    )
-
-
-def _typed(node: Node) -> Op:
-    if node.kind not in READERS:
         raise InputError(
-            "operator is not supported by the C generator",
-            where=node.where,
-            limit=", ".join(supported()),
-            todo="Rewrite the layer with these operators and export the model again.",
-        )
-    return READERS[node.kind](node)
-
-
-def _ends(source: str, what: str, indices: Any, tensors: list[RawTensor]) -> RawTensor:
-    if indices is None or len(indices) != 1:
-        raise InputError(
-            f"model must have one of its {what}",
+            f"not a readable .tflite file ({type(err).__name__}: {err})",
             where=source,
-            value=0 if indices is None else len(indices),
-            todo="Export a model with one input and one output tensor.",
+            todo=_REWRITE,
+        ) from None
+    ops = tuple(READERS[node.kind](node) for node in nodes)
+    first, last = (end.int8(f"{source}: model") for end in ends)
+    _check_order(ops, first, last, source)
+    return Graph(source, hashlib.sha256(model).hexdigest(), ops, first, last)
+
+
+class _File:
+    """The flatbuffer, read field by field.
+
+    Only what the nodes refer to is unpacked, and vectors stay views of the file, so that a damaged
+    length costs an error and not all the memory.
+    """
+
+    def __init__(self, model: bytes, source: str) -> None:
+        self.source = source
+        self.model = schema.Model.GetRootAs(model, 0)
+        if self.model.SubgraphsLength() != 1:
+            raise InputError(
+                "model must have one subgraph",
+                where=source,
+                value=self.model.SubgraphsLength(),
+                todo="Export it without control flow and with one signature.",
+            )
+        self.graph = self.model.Subgraphs(0)
+
+    def parts(self) -> tuple[list[Node], list[RawTensor]]:
+        """The nodes, and the model's input and output."""
+        graph = self.graph
+        nodes = [self._node(i) for i in range(graph.OperatorsLength())]
+        ends = [("inputs", graph.InputsAsNumpy()), ("outputs", graph.OutputsAsNumpy())]
+        return nodes, [self._end(what, _vector(indices)) for what, indices in ends]
+
+    def _end(self, what: str, indices: NDArray[Any]) -> RawTensor:
+        if indices.size != 1:
+            raise InputError(
+                f"model must have one of its {what}",
+                where=self.source,
+                value=indices.size,
+                todo="Export a model with one input and one output tensor.",
+            )
+        return self._tensor(int(indices[0]))
+
+    def _node(self, index: int) -> Node:
+        raw = self.graph.Operators(index)
+        which = _within(raw.OpcodeIndex(), self.model.OperatorCodesLength())
+        code = self.model.OperatorCodes(which)
+        number = max(int(code.BuiltinCode()), int(code.DeprecatedBuiltinCode()))
+        name = _NAMES.get(number, f"operator {number}")
+        if name == "CUSTOM" and code.CustomCode():
+            name = "custom " + code.CustomCode().decode("ascii", "replace")
+        where = f"{self.source}: node {index} ({name})"
+        inputs, outputs = _vector(raw.InputsAsNumpy()), _vector(raw.OutputsAsNumpy())
+        if name not in READERS or max(inputs.size, outputs.size) > _MOST_TENSORS:
+            raise InputError(
+                "operator is not supported by the C generator",
+                where=where,
+                limit=", ".join(READERS),
+                todo="Rewrite the layer with these operators and export the model again.",
+            )
+        return Node(
+            index,
+            name,
+            where,
+            [None if i == -1 else self._tensor(int(i)) for i in inputs],
+            [self._tensor(int(i)) for i in outputs],
+            _options(raw),
         )
-    tensor: RawTensor = _at(tensors, int(indices[0]))
-    return tensor
+
+    def _tensor(self, index: int) -> RawTensor:
+        raw = self.graph.Tensors(_within(index, self.graph.TensorsLength()))
+        buffer = self.model.Buffers(_within(raw.Buffer(), self.model.BuffersLength()))
+        quantization = raw.Quantization()
+        scales, zero_points, axis = _vector(0), _vector(0), 0
+        if quantization is not None:
+            scales = _vector(quantization.ScaleAsNumpy())
+            zero_points = _vector(quantization.ZeroPointAsNumpy())
+            axis = int(quantization.QuantizedDimension())
+        shape, data = _vector(raw.ShapeAsNumpy()), _vector(buffer.DataAsNumpy())
+        if shape.size > _MOST_AXES:
+            raise ValueError(f"tensor {index} has {shape.size} axes")
+        return RawTensor(
+            index=index,
+            shape=tuple(int(n) for n in shape),
+            type=int(raw.Type()),
+            scales=scales.astype(np.float32, copy=False),
+            zero_points=zero_points if zero_points.size else np.zeros(scales.size, np.int64),
+            axis=axis,
+            sparse=raw.Sparsity() is not None,
+            data=data if data.size else None,
+        )
+
+
+def _vector(array: Any) -> NDArray[Any]:
+    """A vector of the file; the schema classes return 0 for one that is not there."""
+    return array if isinstance(array, np.ndarray) else np.zeros(0, np.int64)
+
+
+def _within(index: int, size: int) -> int:
+    """`index`, which must lie in 0..size-1: the accessors do not check."""
+    if not 0 <= index < size:
+        raise IndexError(f"index {index} outside 0..{size - 1}")
+    return int(index)
+
+
+def _options(raw: Any) -> Any:
+    """The operator's options unpacked, or None."""
+    table, name = raw.BuiltinOptions(), _OPTIONS.get(raw.BuiltinOptionsType())
+    if table is None or name is None:
+        return None
+    options = getattr(schema, name)()
+    options.Init(table.Bytes, table.Pos)
+    return getattr(schema, name + "T").InitFromObj(options)
 
 
 def _check_order(ops: tuple[Op, ...], first: Tensor, last: Tensor, source: str) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from models import chain_model, conv_model
 
-from export.c import generate
 from export.c.emit import float_literal
+from export.c.generate import generate
 from targets.errors import InputError
 
 

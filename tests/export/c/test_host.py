@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from models import chain_model, conv_model
 
-from export.c import HostModel, generate
+from export.c.generate import generate
+from export.c.host import HostModel
 from targets.errors import InputError
 
 OK, NULL_POINTER, TOO_SMALL, ALIGNMENT = range(4)

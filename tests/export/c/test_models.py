@@ -11,8 +11,7 @@ import pytest
 from models import NAMES, chain_model, conv_model, reference_model
 from oracles import STRICT, bytes_like, micro, ours, reference
 
-from export.c import generate
-from export.c.generate import RUNTIME
+from export.c.generate import RUNTIME, generate
 from export.c.reader import read
 
 VECTORS = 20

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from build import T, build, constant, options, pack
 from models import chain_model, conv_model
 
-from export.c import generate
+from export.c.generate import generate
 from export.c.graph import Conv2D, Softmax
 from export.c.reader import read
 from targets.errors import InputError
@@ -84,6 +84,13 @@ def test_broadcast_add():
     assert (
         "ADD of different shapes (broadcast) is not supported (found 1x4x4x2 and 1x1x1x2)" in text
     )
+
+
+@pytest.mark.parametrize("axes", [[0, 2], [1, 4], [-5], [2**31 - 1, 1], []])
+def test_mean_over_other_axes(axes):
+    table = options("Reducer", keepDims=True)
+    model = build("MEAN", [INT8, constant(np.array(axes, np.int32))], INT8, table)
+    assert "node 0 (MEAN): " in refused(model)
 
 
 def _conv_with(change) -> str:
