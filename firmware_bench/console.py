@@ -28,7 +28,7 @@ _COLUMNS = {
     "cortex-m": (
         ("instructions", "instructions"),
         ("per MAC", "instructions_per_mac"),
-        ("est. time", "latency_estimated"),
+        ("time", "latency_estimated"),
         ("flash", "flash_bytes"),
         ("RAM", "ram_bytes"),
         ("stack", "stack_bytes"),
@@ -49,21 +49,19 @@ def print_results(console: Console, results: Results) -> None:
     for run in results.runs:
         target = run.target
         columns = _COLUMNS["cortex-m" if target.kind == "cortex-m" else "host"]
-        table = _table(f"{target.id}: {target.name}", "model")
-        for heading in ("file", *(heading for heading, _ in columns)):
-            table.add_column(heading, justify="right", no_wrap=True)
-        notes = []
+        rows, notes = [], []
         for model, fmt in _rows(results, target.id):
             found = results.select(target=target.id, model=model, format=fmt)
             found += results.select(target=target.id, model="ratio", format=fmt) * (
                 model == "student"
             )
             by_metric = {one.metric: one for one in found}
-            cells = [_cell(by_metric.get(metric)) for _, metric in columns]
             size = results.select(model=model, format=fmt, metric="file_size")
-            table.add_row(f"{model} {fmt}", _cell(size[0] if size else None), *cells)
+            cells = [size[0] if size else None, *(by_metric.get(metric) for _, metric in columns)]
+            rows.append((f"{model} {fmt}", cells))
             notes += [f"{model}: {one.note}" for one in found if one.metric.endswith("_factor")]
-        console.print(table)
+        headings = ("file", *(heading for heading, _ in columns))
+        console.print(_evident(f"{target.id}: {target.name}", headings, rows))
         for note in notes:
             _line(console, f"  {note}")
         for fault in run.environment.faults:
@@ -112,6 +110,32 @@ def _rows(results: Results, target: str) -> list[tuple[str, str]]:
     """Models with their formats that have figures on a target, in order."""
     found = results.select(target=target)
     return list(dict.fromkeys((one.model, one.format) for one in found if one.model != "ratio"))
+
+
+def _evident(
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[Measurement | None]]],
+) -> Table:
+    """Build a table whose column headings name the evidence of the figures below them.
+
+    Where a column holds two kinds, each of its cells says its own.
+    """
+    kinds = [
+        sorted({one.evidence for _, cells in rows if (one := cells[k]) and one.value is not None})
+        for k in range(len(headings))
+    ]
+    table = _table(title, "model")
+    for heading, kind in zip(headings, kinds, strict=True):
+        label = f"{heading}\n{kind[0]}" if len(kind) == 1 else heading
+        table.add_column(label, justify="right", no_wrap=True)
+    for name, cells in rows:
+        shown = [
+            f"{_cell(one)} {one.evidence}" if one and len(kind) > 1 else _cell(one)
+            for one, kind in zip(cells, kinds, strict=True)
+        ]
+        table.add_row(name, *shown)
+    return table
 
 
 def _cell(one: Measurement | None) -> str:

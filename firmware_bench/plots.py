@@ -212,7 +212,7 @@ def _router(router: dict[str, Any]) -> Plot | None:
     entropy = router.get("entropy")
     words = "measured · line: standard deviation over windows; dotted: all layers alike"
     if entropy is not None:
-        words += f"; entropy {entropy:.2f} nats"
+        words += f"; entropy {100 * entropy:.0f} % of the most there can be"
     return Plot("Router weight of each teacher layer", canvas.svg, words)
 
 

@@ -105,27 +105,41 @@ def _tiles(results: Results) -> list[dict[str, str]]:
 
 
 def _arms(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Table of every accuracy in the manifest: one row an arm, one column a metric."""
+    """Tables of every accuracy in the manifest: a row an arm, a column a metric or a subject."""
     arms = {name: arm for name, arm in (metrics.get("arms") or {}).items() if arm}
-    columns = list(dict.fromkeys(name for arm in arms.values() for name in arm))
+    figures = {
+        name: {key: entry for key, entry in arm.items() if key != "by_subject"}
+        for name, arm in arms.items()
+    }
+    people = {name: arm.get("by_subject") or {} for name, arm in arms.items()}
+    columns, rows = _mean_table(figures)
+    who, by_subject = _mean_table(people)
+    return {
+        "columns": [name.replace("_", " ") for name in columns],
+        "rows": rows,
+        "people": who,
+        "by_subject": by_subject if who else [],
+        "subjects": ", ".join(map(str, metrics.get("subjects") or [])),
+        "seeds": ", ".join(map(str, metrics.get("seeds") or [])),
+        "split": metrics.get("split", "test"),
+    }
+
+
+def _mean_table(entries: dict[str, dict[str, Any]]) -> tuple[list[str], list[Any]]:
+    """Columns, and rows of "mean ± std" cells."""
+    columns = list(dict.fromkeys(key for row in entries.values() for key in row))
     rows = []
-    for name, arm in arms.items():
+    for name, row in entries.items():
         cells = []
         for column in columns:
-            entry = arm.get(column)
+            entry = row.get(column)
             if not isinstance(entry, dict) or entry.get("mean") is None:
                 cells.append("-")
                 continue
             spread = f" ± {entry['std']:.3f}" if entry.get("std") is not None else ""
             cells.append(f"{entry['mean']:.3f}{spread}")
         rows.append((name, cells))
-    return {
-        "columns": [name.replace("_", " ") for name in columns],
-        "rows": rows,
-        "subjects": ", ".join(map(str, metrics.get("subjects") or [])),
-        "seeds": ", ".join(map(str, metrics.get("seeds") or [])),
-        "split": metrics.get("split", "test"),
-    }
+    return columns, rows
 
 
 def _groups(results: Results) -> list[dict[str, Any]]:

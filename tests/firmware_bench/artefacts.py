@@ -167,7 +167,7 @@ TRAINING = {
         "layers": [f"blocks.{i}" for i in range(12)],
         "mean_weight": [0.02, 0.03, 0.04, 0.05, 0.08, 0.12, 0.16, 0.17, 0.13, 0.1, 0.06, 0.04],
         "std_weight": [0.01] * 12,
-        "entropy": 2.29,
+        "entropy": 0.92,
     },
 }  # fmt: skip
 QUIET = Environment(description="a quiet machine")
