@@ -128,7 +128,10 @@ def teacher(target: Target, facts: dict[str, Any]) -> list[Measurement]:
         if need is None or not room:
             continue
         fits = "fits" if need <= room else "does not fit"
-        note = f"{fits}: needs {need / _MB:.1f} MB {what}, board has {room / _MB:.1f} MB"
+        note = (
+            f"{fits}: needs {need / _MB:.2f} MB {what}, {need / room:.2f} times the board's "
+            f"{room / _MB:.2f} MB"
+        )
         found.append(
             figure(
                 target.id, "teacher", metric, need / room, "estimated",

@@ -72,7 +72,9 @@ def test_the_teacher_does_not_fit_by_a_factor():
     facts = {"weights_int8_bytes": 5_818_372, "activation_peak_int8_bytes": 327_680}
     found = figures(mcu.teacher(BOARD, facts))
     assert found["flash_factor"].value == pytest.approx(5_818_372 / (2 << 20))
-    assert found["flash_factor"].note == "does not fit: needs 5.8 MB flash, board has 2.1 MB"
+    assert found["flash_factor"].note == (
+        "does not fit: needs 5.82 MB flash, 2.77 times the board's 2.10 MB"
+    )
     assert found["ram_factor"].value == 0.5
     assert found["ram_factor"].note.startswith("fits:")
     assert mcu.teacher(BOARD, {}) == []
