@@ -12,6 +12,7 @@ from targets.errors import user_errors
 
 
 @click.group(cls=DefaultGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dlink")
 def main() -> None:
     """Distil a fine-tuned EEG foundation model into a compact MiC student (DLink).
 

@@ -30,3 +30,8 @@ class DefaultGroup(click.Group):
         )
         formatter.write_usage(ctx.command_path, f"[OPTIONS] {pieces}".strip())
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="   or: ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the default command's options, then the commands."""
+        self.commands[self.default_command].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)

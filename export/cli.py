@@ -19,6 +19,7 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.group(cls=DefaultGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dlink")
 def main() -> None:
     """Export a distilled student: ONNX, TFLite, C, golden vectors, manifest, model card.
 

@@ -16,8 +16,10 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command(
-    epilog="Example:  dlink-bench artefacts/eegmat -t host -t nucleo-l4r5zi -o results.json"
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExample:  dlink-bench artefacts/eegmat -t host -t nucleo-l4r5zi -o results.json",
 )
+@click.version_option(package_name="dlink")
 @click.argument("artefact", type=_PATH)
 @click.option(
     "-t",
@@ -63,8 +65,10 @@ def bench(
 
 
 @click.command(
-    epilog="Example:  dlink-gate results.json --budgets examples/budgets.toml --report report.html"
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExample:  dlink-gate results.json --budgets examples/budgets.toml --report report.html",
 )
+@click.version_option(package_name="dlink")
 @click.argument("results", type=_PATH)
 @click.option("--budgets", type=_PATH, required=True, help="TOML file with [[budget]] tables.")
 @click.option(
