@@ -246,6 +246,8 @@ def _sentence(fault: Any, text: str) -> str:
     keys = [str(k) for k in fault["loc"]]
     if keys[:1] == ["data"]:
         del keys[1:2]  # pydantic puts the chosen kind of [data] there; the file has no such key
+    if fault["type"].startswith("union_tag"):
+        keys.append("source")
     key, line = ".".join(keys) or "recipe", _line(keys, text)
     at = f"line {line}: " if line else ""
     if fault["type"] == "extra_forbidden":
@@ -255,6 +257,8 @@ def _sentence(fault: Any, text: str) -> str:
         return f"{at}key {key!r} is unknown; {hint}"
     message = fault["msg"].removeprefix("Value error, ")
     given = fault.get("input")
+    if fault["type"].startswith("union_tag"):
+        message, given = "must be 'files' or 'simulate'", fault["ctx"].get("tag")
     shown = f" (found {given!r})" if isinstance(given, (str, int, float)) else ""
     return f"{at}{key}: {message}{shown}"
 

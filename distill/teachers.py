@@ -79,6 +79,7 @@ class BraindecodeTeacher(nn.Module):
     layout : token layout.
     cls_tokens : tokens in front of the patch tokens, dropped from the hidden states.
     ch_names : electrode names, handed to the model's forward where it wants them.
+    origin : arguments of :func:`build_teacher` that make this teacher again, for pickling.
     """
 
     def __init__(
@@ -90,10 +91,16 @@ class BraindecodeTeacher(nn.Module):
         *,
         cls_tokens: int = 0,
         ch_names: tuple[str, ...] | None = None,
+        origin: tuple[Any, ...] = (),
     ) -> None:
         super().__init__()
         self.name, self.model, self.layers, self.layout = name, model, layers, layout
-        self._cls_tokens, self._ch_names = cls_tokens, ch_names
+        self._cls_tokens, self._ch_names, self._origin = cls_tokens, ch_names, origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For data-parallel training: braindecode's modules hold lambdas, which do not pickle, and
+        # the other process must import braindecode by way of braindecode_import.
+        return _rebuilt, (self._origin, self.state_dict(), self.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, n_outputs)."""
@@ -257,7 +264,17 @@ def build_teacher(
         layout,
         cls_tokens=arch.cls_tokens,
         ch_names=signal.ch_names if arch.named_channels else None,
+        origin=(name, signal, n_outputs, depth, dropout),
     )
+
+
+def _rebuilt(
+    origin: tuple[Any, ...], state: dict[str, Tensor], training: bool
+) -> BraindecodeTeacher:
+    name, signal, n_outputs, depth, dropout = origin
+    teacher = build_teacher(name, signal, n_outputs, n_layers=depth, dropout=dropout)
+    teacher.load_state_dict(state)
+    return teacher.train(training)
 
 
 def _check_labram_names(ch_names: tuple[str, ...]) -> None:

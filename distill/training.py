@@ -125,7 +125,7 @@ class _PlainProgress(Callback):
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Print a line now and then."""
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
-        if trainer.sanity_checking or (epoch % max(1, last // 5) and epoch != last):
+        if not trainer.is_global_zero or (epoch % max(1, last // 5) and epoch != last):
             return
         value = trainer.callback_metrics.get(pl_module.metric)
         shown = "" if value is None else f", {pl_module.metric} {float(value):.3f}"
@@ -286,7 +286,7 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
-        # A teacher may hold weights that no forward pass uses (CBraMod's mask token).
+        # A term of weight 0 leaves parts of the method without a gradient.
         strategy="ddp_spawn_find_unused_parameters_true" if options.devices > 1 else "auto",
         plugins=[_WholeCheckpoints()],
         max_epochs=options.epochs,
@@ -332,7 +332,10 @@ def _quiet_lightning() -> None:
 
 
 def history(folder: Path) -> dict[str, list[float]]:
-    """Curves of a fit by epoch, joined over attempts: {"epoch": [...], column: [...]}."""
+    """Curves of a fit by epoch, joined over attempts: {"epoch": [...], column: [...]}.
+
+    An epoch that a kill left with only part of its row is left out.
+    """
     rows: dict[int, dict[str, float]] = {}
     attempts = (folder / "log").glob("attempt_*/metrics.csv")
     for path in sorted(attempts, key=lambda p: int(p.parent.name.removeprefix("attempt_"))):
@@ -343,14 +346,10 @@ def history(folder: Path) -> dict[str, list[float]]:
                 values.pop("step", None)
                 rows.setdefault(epoch, {}).update(values)
     columns = sorted({name for row in rows.values() for name in row})
-    epochs = sorted(rows)
+    epochs = [e for e in sorted(rows) if len(rows[e]) == len(columns)]
     return {
         "epoch": [float(e) for e in epochs],
-        **{
-            name: [rows[e][name] for e in epochs]
-            for name in columns
-            if all(name in rows[e] for e in epochs)
-        },
+        **{name: [rows[e][name] for e in epochs] for name in columns},
     }
 
 

@@ -66,7 +66,7 @@ def bench(
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExample:  dlink-gate results.json --budgets examples/budgets.toml --report report.html",
+    epilog="\b\nExample:  dlink-gate results.json --budgets examples/budgets.toml",
 )
 @click.version_option(package_name="dlink")
 @click.argument("results", type=_PATH)
