@@ -1,0 +1,68 @@
+import eeg_files
+import numpy as np
+import pytest
+
+from distill.dataset import find_recordings, load_windows
+from distill.recipe import load_recipe
+from targets.errors import InputError
+
+
+@pytest.fixture
+def files_recipe(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.setenv("DLINK_DATA", str(data))
+    eeg_files.write_dataset(data)
+    return load_recipe(eeg_files.recipe(tmp_path, text=eeg_files.FILES)), data
+
+
+def test_files_become_windows_of_subjects_and_classes(files_recipe):
+    recipe, _ = files_recipe
+    windows = load_windows(recipe)
+    assert windows.x.shape == (4 * 2 * 3, 4, 400)  # 6 s each, windows of 2 s
+    assert windows.subjects == ("00", "01", "02", "03")
+    assert windows.labels == ("rest", "task")
+    assert windows.y.tolist() == [0, 0, 0, 1, 1, 1] * 4
+    assert windows.signal == recipe.signal_spec()
+    assert 0.05 < windows.x.std() < 0.4  # 20 microvolts of noise, band-passed, over 100
+
+
+def test_the_order_does_not_depend_on_the_disk(files_recipe):
+    recipe, data = files_recipe
+    first = load_windows(recipe)
+    path = data / "S00_1.edf"
+    path.write_bytes(path.read_bytes())
+    (data / "S00_2.edf").rename(data / "moved")
+    (data / "moved").rename(data / "S00_2.edf")
+    assert load_windows(recipe).hash == first.hash
+
+
+def test_files_beside_the_pattern_are_left_alone(files_recipe):
+    recipe, data = files_recipe
+    (data / "README").write_text("x")
+    (data / "S00_1.edf.bak").write_text("x")
+    assert len(find_recordings(recipe.data)) == 8
+
+
+def test_simulated_windows_follow_the_recipe(windows):
+    assert windows.x.shape == (32, 4, 400)
+    assert windows.labels == ("left_hand", "right_hand")
+    assert windows.subjects == ("S00", "S01", "S02", "S03")
+    assert all(np.bincount(windows.y[windows.subject == s]).tolist() == [4, 4]
+               for s in windows.subjects)  # fmt: skip
+    assert np.isfinite(windows.x).all()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("S(?P", "T(?P", "no recording matches the pattern"),
+        ("$DLINK_DATA", "/nowhere", "/nowhere: data folder not found"),
+        ('2 = "task"\n', "", r"S00_2\.edf: label '2' has no class \(allowed 1\)"),
+        ('strip = ["EEG "]\n', "", "channels C3, Cz, C4, Fz are not in the recording"),
+    ],
+)
+def test_faults_name_file_and_way_out(files_recipe, tmp_path, old, new, message):
+    recipe = load_recipe(eeg_files.recipe(tmp_path, {old: new}, eeg_files.FILES))
+    with pytest.raises(InputError, match=message):
+        load_windows(recipe)
