@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import signal
 import sys
 import warnings
@@ -30,7 +29,7 @@ from distill.mic import MiC
 from distill.teachers import BraindecodeTeacher
 from distill.windows import Windows
 from targets.errors import InputError
-from targets.files import read_json, write_json
+from targets.files import atomic_path, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,8 @@ class _WholeCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Replace `path` by a whole checkpoint or leave the one that stands."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        torch.save(checkpoint, part)
-        os.replace(part, target)
+        with atomic_path(Path(path)) as part:
+            torch.save(checkpoint, part)
 
 
 class _PlainProgress(Callback):

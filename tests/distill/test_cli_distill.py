@@ -386,8 +386,8 @@ def test_a_run_killed_then_interrupted_then_resumed_ends_like_one_that_was_not(t
     one, other = (json.loads((f / "results.json").read_text()) for f in (out, whole))
     curves = one.pop("curves"), other.pop("curves")
     assert one == other
-    # A kill may cost the log of the epoch that it fell into, not of any other.
-    assert len(curves[0]["teacher"]["epoch"]) >= 59
+    # Each stop may cost the log of the epoch that it fell into, not of any other.
+    assert len(curves[0]["teacher"]["epoch"]) >= 60 - 2
     for arm, curve in curves[0].items():
         kept = [int(epoch) for epoch in curve["epoch"]]
         for name, values in curves[1][arm].items():

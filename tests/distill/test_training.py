@@ -1,5 +1,4 @@
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,22 +232,26 @@ def test_a_kill_between_training_and_summary_costs_nothing(splits, tmp_path):
     assert history(tmp_path)["epoch"] == [0.0, 1.0, 2.0, 3.0]
 
 
-def test_a_half_written_checkpoint_never_stands_under_its_name(splits, tmp_path, monkeypatch):
-    import os
+def test_a_checkpoint_cut_off_while_written_leaves_the_one_before(splits, tmp_path, monkeypatch):
+    whole = student_task(splits)
+    train(whole, splits, tmp_path / "whole")
+    save = torch.save
 
-    renamed = []
-    replace = os.replace
+    def cut_off(checkpoint, path):
+        if checkpoint["epoch"] == 2:
+            path.write_bytes(b"PK half")
+            raise KeyboardInterrupt
+        save(checkpoint, path)
 
-    def watch(source, target):
-        renamed.append((Path(source), Path(target)))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", watch)
-    train(student_task(splits), splits, tmp_path)
-    checkpoints = [(s, t) for s, t in renamed if t.suffix == ".ckpt"]
-    assert {t.name for _, t in checkpoints} == {"best.ckpt", "last.ckpt"}
-    assert sum(t.name == "last.ckpt" for _, t in checkpoints) == 4  # one an epoch
-    assert all(s.parent == t.parent and s.name.endswith(".part") for s, t in checkpoints)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train(student_task(splits), splits, tmp_path / "parts")
+    assert not list(tmp_path.rglob("*.part"))
+    assert last_state(tmp_path / "parts")["epoch"] == 1
+    resumed = student_task(splits)
+    train(resumed, splits, tmp_path / "parts")
+    assert states_equal(resumed, whole)
 
 
 def test_history_joins_attempts_in_their_order(tmp_path):
