@@ -25,7 +25,7 @@ def main() -> None:
     """
 
 
-@main.command("run")
+@main.command("run", hidden=True)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
 @click.option(

@@ -8,17 +8,18 @@ import click
 
 
 class DefaultGroup(click.Group):
-    """A group whose first argument may be left out when it is `default_command`.
+    """A group that does its default command unless another one is named.
 
-    ``dlink-export runs/x -o DIR`` is then ``dlink-export run runs/x -o DIR`` beside
-    ``dlink-export verify DIR``.
+    ``dlink-export runs/x -o DIR`` stands beside ``dlink-export verify DIR``. The default command is
+    never typed, so that a folder may bear its name.
     """
 
     default_command = "run"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the default command in front unless a command or the group's help is asked for."""
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+        """Put the default command in front unless another one or the group's help is asked for."""
+        named = (*self.commands, "--help", "-h", "--version")
+        if args and (args[0] not in named or args[0] == self.default_command):
             args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 

@@ -273,7 +273,7 @@ class _Builder:
             hash=self.calibration.hash,
             subjects=subjects,
             split="train",
-            method="min-max",
+            method=f"percentile {quantize.PERCENTILE}",
             test_subjects_excluded=not set(subjects) & set(self.run.splits["test"].subjects),
         )
 

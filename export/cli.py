@@ -31,7 +31,7 @@ def main() -> None:
     """
 
 
-@main.command("run")
+@main.command("run", hidden=True)
 @click.argument("run_folder", type=FOLDER)
 @click.option("-o", "--out", type=FOLDER, required=True, help="Artefact folder.")
 @click.option("--with-teacher", is_flag=True, help="Put the teacher's ONNX beside the student.")

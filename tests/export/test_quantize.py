@@ -13,7 +13,7 @@ from targets.errors import InputError
 
 
 def test_ranges_are_the_extremes_of_each_activation(mic: Chain) -> None:
-    ranges = quantize.calibrate(mic.graph, mic.calibration)
+    ranges = quantize.calibrate(mic.graph, mic.calibration, percentile=100)
     assert set(ranges) == set(mic.graph.lifetimes())
     assert ranges["eeg"] == (float(mic.calibration.min()), float(mic.calibration.max()))
     logits = runtimes.OnnxModel(mic.path).run(mic.calibration)
@@ -32,7 +32,7 @@ def test_inner_range_equals_onnxruntime_on_that_tensor(mic: Chain) -> None:
     opened.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     session = runtimes.OnnxModel(opened.SerializeToString()).session
     found = [session.run([name], {"eeg": w[None]})[0] for w in mic.calibration]
-    ranges = quantize.calibrate(mic.graph, mic.calibration)
+    ranges = quantize.calibrate(mic.graph, mic.calibration, percentile=100)
     assert ranges[name] == pytest.approx((np.min(found), np.max(found)), rel=1e-4)
 
 
@@ -134,3 +134,11 @@ def test_a_map_that_is_always_zero_still_runs() -> None:
     want = runtimes.TfliteModel(tflite.write_fp32(graph)).run(windows)
     got = runtimes.TfliteModel(tflite.write_int8(qgraph)).run(windows)
     assert parity.compare(want, got).cosine > 0.99
+
+
+def test_a_blink_in_one_window_does_not_coarsen_every_step(mic: Chain) -> None:
+    windows = np.tile(mic.calibration, (4, 1, 1))
+    quiet = quantize.quantize(mic.graph, quantize.calibrate(mic.graph, windows)).input_quant
+    windows[3, 2, 100:104] *= 50
+    blink = quantize.quantize(mic.graph, quantize.calibrate(mic.graph, windows)).input_quant
+    assert float(blink.scale[0]) < 1.1 * float(quiet.scale[0])
