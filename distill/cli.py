@@ -60,10 +60,18 @@ def run_command(
 @click.argument("run_folder", type=click.Path(path_type=Path))
 def show_command(run_folder: Path) -> None:
     """Print the table of a finished run again."""
+    from targets.errors import InputError
     from targets.files import read_json
 
     with user_errors("dlink-distill"):
-        print_results(read_json(run_folder / "results.json", "results"))
+        results = read_json(run_folder / "results.json", "results")
+        if not isinstance(results, dict) or "arms" not in results:
+            raise InputError(
+                "these are no results of a run",
+                where=run_folder / "results.json",
+                todo="Give a folder that dlink-distill wrote.",
+            )
+        print_results(results)
 
 
 def print_results(results: dict[str, Any]) -> None:

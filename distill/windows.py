@@ -129,7 +129,7 @@ def _assign(names: NDArray[np.str_], groups: dict[str, tuple[str, ...]], what: s
         for member in members:
             if member in seen:
                 raise InputError(
-                    f"{what} {member!r} stands in two splits",
+                    f"{what} {member!r} stands twice in the splits",
                     where="[split]",
                     value=f"{seen[member]} and {split}",
                     todo=f"Give each {what} to one split: a leak makes every figure worthless.",

@@ -142,7 +142,7 @@ def test_a_missing_subject_and_a_missing_folder(data, recipe, tmp_path):
 def test_a_subject_in_two_splits(data, tmp_path):
     recipe = eeg_files.recipe(tmp_path, {'val = ["02"]': 'val = ["01", "02"]'}, eeg_files.FILES)
     text = refused(recipe, tmp_path / "out")
-    assert "subject '01' stands in two splits (found train and val). Give each subject" in text
+    assert "subject '01' stands twice in the splits (found train and val). Give each subject" in text
     assert one_sentence(text)
 
 
@@ -273,6 +273,10 @@ def test_show_prints_the_table_again(finished, tmp_path):
     result = CliRunner().invoke(main, ["show", str(tmp_path)])
     assert result.exit_code == 2
     assert "results file not found" in result.stderr
+    (tmp_path / "results.json").write_text('{"measurements": []}')
+    result = CliRunner().invoke(main, ["show", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "these are no results of a run" in result.stderr
 
 
 # The console script -----------------------------------------------------------------------------

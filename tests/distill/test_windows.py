@@ -125,7 +125,7 @@ def test_within_session_split_is_in_order_of_time_and_complete():
     [
         (
             {"train": ("S0", "S1"), "val": ("S1",), "test": ("S2",)},
-            r"subject 'S1' stands in two splits \(found train and val\)",
+            r"subject 'S1' stands twice in the splits \(found train and val\)",
         ),
         (
             {"train": ("S0",), "val": ("S1",), "test": ("S9",)},
