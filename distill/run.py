@@ -28,7 +28,7 @@ from distill.metrics import agreement, by_subject, evaluate, mean_std, selection
 from distill.mic import MiC
 from distill.provenance import git_commit, versions
 from distill.recipe import Recipe, load_recipe
-from distill.teachers import BraindecodeTeacher, build_teacher
+from distill.teachers import BraindecodeTeacher, architecture, build_teacher
 from distill.training import FitOptions, StudentTask, TeacherTask, WindowSet, fit, history, predict
 from distill.windows import Windows, split_windows
 from targets.errors import InputError
@@ -125,10 +125,9 @@ def _start_folder(out: Path, recipe: Recipe, recipe_path: Path) -> None:
 def make_student(recipe: Recipe, windows: Windows, seed: int) -> MiC:
     """A freshly initialised student; the same seed gives the same weights in every arm."""
     torch.manual_seed(seed)
-    needs_patch = 200
-    signal = windows.signal
+    arch, signal = architecture(recipe.teacher.name), windows.signal
     return MiC(
-        signal.n_chans, signal.n_times, windows.n_outputs, patch=needs_patch,
+        signal.n_chans, signal.n_times, windows.n_outputs, patch=arch.needs.patch, d=arch.d,
         config=recipe.student.sizes(),
     )  # fmt: skip
 

@@ -177,6 +177,7 @@ class _Architecture:
     order: Literal["filter_major", "time_major"]
     cls_tokens: int
     named_channels: bool
+    d: int = 200
 
 
 ARCHITECTURES: dict[str, _Architecture] = {
@@ -255,7 +256,7 @@ def build_teacher(
     if checkpoint is not None:
         load_strict(model, read_state(checkpoint), where=checkpoint, new=("final_layer.",))
     layout = TokenLayout(
-        signal.n_chans, signal.n_times // arch.needs.patch, 200, arch.sub_steps, arch.order
+        signal.n_chans, signal.n_times // arch.needs.patch, arch.d, arch.sub_steps, arch.order
     )
     return BraindecodeTeacher(
         name,

@@ -142,7 +142,7 @@ def test_a_missing_subject_and_a_missing_folder(data, recipe, tmp_path):
 def test_a_subject_in_two_splits(data, tmp_path):
     recipe = eeg_files.recipe(tmp_path, {'val = ["02"]': 'val = ["01", "02"]'}, eeg_files.FILES)
     text = refused(recipe, tmp_path / "out")
-    assert (
+    assert "subject '01' stands twice in the splits (found train and val). Give each" in text
         "subject '01' stands twice in the splits (found train and val). Give each subject" in text
     )
     assert one_sentence(text)
