@@ -143,8 +143,6 @@ def test_a_subject_in_two_splits(data, tmp_path):
     recipe = eeg_files.recipe(tmp_path, {'val = ["02"]': 'val = ["01", "02"]'}, eeg_files.FILES)
     text = refused(recipe, tmp_path / "out")
     assert "subject '01' stands twice in the splits (found train and val). Give each" in text
-        "subject '01' stands twice in the splits (found train and val). Give each subject" in text
-    )
     assert one_sentence(text)
 
 
