@@ -57,8 +57,9 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ -x "$venv/bin/dlink
 fi
 say "virtual environment in $venv"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-say "Python packages at the versions of constraints.txt (about 2 GB; reasons in docs/dependencies.md)"
-if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"; then
+say "Python packages at the versions of constraints.txt, about 2 GB on disk:"
+awk -F'|' '/^\|/ && $2 !~ /package|---/ { printf "      %s:%s\n", $2, $3 }' docs/dependencies.md
+if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"; then
   die "pip could not install the packages above. If it did not find torch: dlink takes CPU builds only (2.13.0+cpu). Add the CPU index of PyTorch's install page to pip (PIP_EXTRA_INDEX_URL) and run again"
 fi
 say "checking that no CUDA package came along"
