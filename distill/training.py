@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from distill.cache import TeacherOutputs
+from distill.interrupt import Interrupt
 from distill.methods.base import Batch, Method
 from distill.metrics import evaluate, selection_metric
 from distill.mic import MiC
@@ -279,6 +279,7 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
                            enable_version_counter=False)  # fmt: skip
     # Not save_last: that saves only when the best changes, and a kill would lose more.
     every = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
+    interrupt = Interrupt()
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=options.devices,
@@ -291,6 +292,7 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
             best,
             every,
             _SeedEpoch(options.seed),
+            interrupt,
             RichProgressBar(leave=False) if on_terminal else _PlainProgress(name),
         ],
         logger=[
@@ -303,9 +305,8 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
         log_every_n_steps=1,
         deterministic=True,
     )
-    handler = signal.getsignal(signal.SIGINT)
     try:
-        with warnings.catch_warnings():
+        with interrupt.listening(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "num_workers is low": the windows are in memory
             trainer.fit(
                 task,
@@ -315,9 +316,7 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
                 weights_only=True,
             )
     except SystemExit:
-        # Lightning turns Ctrl-C into exit status 1 and leaves SIGINT ignored.
-        signal.signal(signal.SIGINT, handler)
-        if trainer.interrupted:
+        if trainer.interrupted or interrupt.asked:  # Lightning turns Ctrl-C into exit status 1
             raise KeyboardInterrupt from None
         raise
 

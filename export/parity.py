@@ -156,7 +156,10 @@ def decisions(logits: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
 
 
 def check(stage: str, parity: Parity) -> ParityResult:
-    """Hold a comparison against the tolerance of its stage (a key of :data:`TOLERANCES`)."""
+    """Hold a comparison against the tolerance of its stage (a key of :data:`TOLERANCES`).
+
+    One window may always decide differently: on few windows a single near-tie would else fail.
+    """
     tolerance = TOLERANCES[stage]
     failed = []
     for name in ("max_abs", "max_rel", *_AT_LEAST):
@@ -164,6 +167,7 @@ def check(stage: str, parity: Parity) -> ParityResult:
         if limit is None:
             continue
         kept = value >= limit if name in _AT_LEAST else value <= limit
+        kept |= name == "top1_agreement" and round((1.0 - value) * parity.n) <= 1
         if not kept:
             sign = ">=" if name in _AT_LEAST else "<="
             failed.append(f"{name} {value:.6g}, required {sign} {limit:g}")
