@@ -14,6 +14,7 @@ setup: ## virtual environment, cross compiler, emulator (a second run is quick)
 	@VENV=$(VENV) bash scripts/setup.sh
 
 demo: setup ## simulated EEG -> teacher -> student -> artefact -> host and Cortex-M4 -> verdict
+	@cmp -s examples/demo.toml runs/demo/recipe.toml || rm -rf runs/demo  # a run of an older recipe
 	dlink-distill examples/demo.toml -o runs/demo --resume
 	dlink-export runs/demo -o artefacts/demo --with-teacher
 	dlink-bench artefacts/demo -t host -t nucleo-l4r5zi -o runs/demo-bench/results.json
