@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distill.batches import batches
 from distill.checkpoints import state_hash
 from distill.teachers import BraindecodeTeacher
 from distill.windows import Windows
@@ -54,11 +55,11 @@ def _write(teacher: BraindecodeTeacher, windows: Windows, entry: Path, batch: in
         hidden = np.lib.format.open_memmap(
             part / "hidden.npy", mode="w+", dtype=np.float32, shape=shape
         )
-        logits = []
-        for start in range(0, n, batch):
-            x = torch.from_numpy(np.ascontiguousarray(windows.x[start : start + batch]))
+        logits, start = [], 0
+        for x in batches(windows.x, batch):
             out, states = teacher.hidden(x)
             hidden[start : start + len(x)] = states.numpy()
             logits.append(out.numpy())
+            start += len(x)
         hidden.flush()
         np.save(part / "logits.npy", np.concatenate(logits))

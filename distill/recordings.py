@@ -39,7 +39,7 @@ def _edf_bytes(path: Path) -> int | None:
             samples = fields[signals * 216 : signals * 224]
             total = sum(int(samples[8 * k : 8 * k + 8]) for k in range(signals))
         except ValueError:
-            return 257 if len(head) < 256 else None
+            return None
     width = 3 if path.suffix.lower() == ".bdf" else 2
     return None if records < 0 else header + records * total * width
 

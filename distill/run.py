@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distill.batches import batches
 from distill.cache import teacher_outputs
-from distill.checkpoints import save_weights, state_hash
+from distill.checkpoints import load_strict, read_state, save_weights, state_hash
 from distill.counts import count
 from distill.dataset import load_windows
 from distill.methods.base import Method
@@ -28,6 +29,7 @@ from distill.metrics import agreement, by_subject, evaluate, mean_std, selection
 from distill.mic import MiC
 from distill.provenance import git_commit, versions
 from distill.recipe import Recipe, load_recipe
+from distill.router import entropy
 from distill.teachers import BraindecodeTeacher, architecture, build_teacher
 from distill.training import FitOptions, StudentTask, TeacherTask, WindowSet, fit, history, predict
 from distill.windows import Windows, split_windows
@@ -185,15 +187,11 @@ def run_seed(
 
 def _routing(method: DLink, teacher: BraindecodeTeacher, windows: Windows) -> dict[str, Any]:
     """Alpha per layer on validation windows: mean and spread between inputs, and the entropy."""
-    from distill.router import entropy
-
-    rows = []
     method.eval()
     with torch.no_grad():
-        for start in range(0, len(windows), 64):
-            x = torch.from_numpy(np.ascontiguousarray(windows.x[start : start + 64]))
-            rows.append(method.router(teacher.hidden(x)[1]).weights)
-    alpha = torch.cat(rows)
+        alpha = torch.cat(
+            [method.router(teacher.hidden(x)[1]).weights for x in batches(windows.x, 64)]
+        )
     return {
         "mode": method.config.router,
         "layers": list(teacher.layers),
@@ -241,6 +239,7 @@ def summarise(recipe: Recipe, splits: dict[str, Windows], out: Path) -> dict[str
         for arm in ARMS
     }  # fmt: skip
     folder = out / f"seed_{best}"
+    teacher = load_trained_teacher(recipe, splits["train"], folder)
     return {
         "name": recipe.name,
         "labels": list(splits["train"].labels),
@@ -250,16 +249,15 @@ def summarise(recipe: Recipe, splits: dict[str, Windows], out: Path) -> dict[str
         "selected_seed": best,
         "selected_by": f"val_{metric} of the distilled student",
         "arms": arms,
-        "models": _model_counts(recipe, splits["train"]),
-        "teacher_hash": _teacher_hash(recipe, splits["train"], folder),
+        "models": _model_counts(recipe, teacher, splits["train"]),
+        "teacher_hash": state_hash(teacher.model),
         "curves": {arm: history(folder / arm) for arm in ARMS},
         "router": read_json(folder / "router.json", "router"),
     }
 
 
-def _model_counts(recipe: Recipe, windows: Windows) -> dict[str, Any]:
+def _model_counts(recipe: Recipe, teacher: BraindecodeTeacher, windows: Windows) -> dict[str, Any]:
     example = torch.from_numpy(np.array(windows.x[:1]))
-    teacher = make_teacher(recipe, windows, 0)
     student = make_student(recipe, windows, 0).deploy()
     return {
         "teacher": {
@@ -268,10 +266,6 @@ def _model_counts(recipe: Recipe, windows: Windows) -> dict[str, Any]:
         },
         "student": {"name": "MiC", **count(student, example, "readout.").to_dict()},
     }
-
-
-def _teacher_hash(recipe: Recipe, windows: Windows, folder: Path) -> str:
-    return state_hash(load_trained_teacher(recipe, windows, folder).model)
 
 
 def load_trained_teacher(recipe: Recipe, windows: Windows, folder: Path) -> BraindecodeTeacher:
@@ -285,8 +279,6 @@ def load_trained_teacher(recipe: Recipe, windows: Windows, folder: Path) -> Brai
 
 def load_trained_student(recipe: Recipe, windows: Windows, folder: Path, arm: str) -> MiC:
     """The trained student of a seed folder and arm ("distilled", "matched")."""
-    from distill.checkpoints import load_strict, read_state
-
     student = make_student(recipe, windows, 0)
     path = folder / arm / "weights.safetensors"
     load_strict(student, read_state(path), where=path)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from distill.batches import batches
 from distill.cache import TeacherOutputs
 from distill.interrupt import Interrupt
 from distill.methods.base import Batch, Method
@@ -249,12 +250,12 @@ def fit(
         "best_epoch" (from 0) and the selection metric's best value under "value".
     """
     done = folder / "done.json"
-    best = folder / "checkpoints" / "best.ckpt"
     if not done.exists():
         _run_trainer(task, train, val, folder, name)
-        kept = torch.load(best, map_location="cpu", weights_only=True)
-        write_json(done, _summary(kept, task.metric))
+    best = folder / "checkpoints" / "best.ckpt"
     kept = torch.load(best, map_location="cpu", weights_only=True)
+    if not done.exists():
+        write_json(done, _summary(kept, task.metric))
     task.load_state_dict(kept["state_dict"])
     task.eval()
     return dict(read_json(done, "training summary"))
@@ -352,8 +353,4 @@ def predict(network: nn.Module, x: NDArray[np.float32], batch: int = 128) -> NDA
     """Logits (n, n_outputs) of windows (n, n_chans, n_times), in eval mode, without gradients."""
     network.eval()
     with torch.no_grad():
-        parts = [
-            network(torch.from_numpy(np.ascontiguousarray(x[k : k + batch]))).numpy()
-            for k in range(0, len(x), batch)
-        ]
-    return np.concatenate(parts)
+        return np.concatenate([network(part).numpy() for part in batches(x, batch)])

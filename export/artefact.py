@@ -149,12 +149,12 @@ class _Builder:
         if self.teacher is not None:
             self.say("tracing the teacher to ONNX")
             export_onnx(self.teacher, example, part / "teacher.fp32.onnx")
-        graph = from_onnx.read(part / "student.fp32.onnx")
+        fp32 = onnx.load(part / "student.fp32.onnx")
+        graph = from_onnx.read(fp32)
         self.say(f"calibrating on {len(self.calibration)} training windows")
         quantised = quantize.quantize(graph, quantize.calibrate(graph, self.calibration.x))
         (part / "student.fp32.tflite").write_bytes(tflite.write_fp32(graph))
         (part / "student.int8.tflite").write_bytes(tflite.write_int8(quantised))
-        fp32 = onnx.load(part / "student.fp32.onnx")
         onnx.save(qdq.write_int8(fp32, quantised), part / "student.int8.onnx")
 
     def golden(self) -> None:
@@ -217,7 +217,7 @@ class _Builder:
         (part / "labels.txt").write_text("\n".join(results["labels"]) + "\n", encoding="utf-8")
         write_json(
             part / "training.json",
-            {"curves": _curves(results["curves"]), "router": results["router"]},
+            {"curves": results["curves"], "router": results["router"]},
         )
         test = results["split"]["test"]
         metrics = {
@@ -287,11 +287,3 @@ class _Builder:
             "distilled_with": {"versions": state["versions"], "git": state["git"]},
             "exported_with": {"versions": versions(), "git": git_commit()},
         }
-
-
-def _curves(curves: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
-    """Training curves under one name for the total loss, which arms log as their sum or alone."""
-    return {
-        arm: {("train_loss" if name == "train_total" else name): v for name, v in columns.items()}
-        for arm, columns in curves.items()
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,11 +50,23 @@ def spread(windows: Windows, n: int) -> NDArray[np.int64]:
     return np.asarray(sorted(chosen), dtype=np.int64)
 
 
-def load(folder: Path) -> Golden:
-    """Read golden.npz of an artefact (no pickles)."""
+def load(folder: Path, *keys: str) -> Golden:
+    """Read golden.npz of an artefact (no pickles): the arrays named, or all of them.
+
+    Raises
+    ------
+    InputError
+        File or array missing, or damaged.
+    """
     path = folder / "golden.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Golden(**{key: arrays[key] for key in arrays.files})
+            missing = [key for key in keys if key not in arrays]
+            if not missing:
+                return cast(Golden, {key: arrays[key] for key in keys or arrays.files})
     except (OSError, ValueError) as err:
         raise InputError(f"golden vectors cannot be read: {err}", where=path) from None
+    raise InputError(
+        f"golden vectors lack {', '.join(missing)}", where=path,
+        todo="Export the artefact again with dlink-export.",
+    )  # fmt: skip

@@ -29,11 +29,6 @@ class Layout(enum.Enum):
     IHWO = "weights of DepthwiseConv2D (1, kh, kw, C_out), C_out = C_in * multiplier"
     O = "bias (C_out,)"  # noqa: E741 - the axis is called O
 
-    @property
-    def is_activation(self) -> bool:
-        """Whether tensors of this layout live in the tensor arena."""
-        return self is Layout.NHWC
-
 
 class Padding(enum.Enum):
     """SAME: out = ceil(in / stride), zeros split as TensorFlow splits them; VALID: no padding."""
@@ -255,7 +250,7 @@ def output_shape(op: Op, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
         return 1, *op.window.output_hw(shape[1], shape[2]), tensors[op.weight].shape[0]
     if isinstance(op, DepthwiseConv2D):
         return 1, *op.window.output_hw(shape[1], shape[2]), tensors[op.weight].shape[3]
-    if isinstance(op, AveragePool2D | MaxPool2D):
+    if isinstance(op, Pool):
         return 1, *op.window.output_hw(shape[1], shape[2]), shape[3]
     raise TypeError(f"unknown operator {type(op).__name__}")
 

@@ -87,7 +87,12 @@ def write(manifest: Manifest, folder: Path) -> None:
     """Write the manifest, and its own checksum in the format of ``sha256sum -c``."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
-    (folder / SEAL).write_text(f"{sha256(folder / MANIFEST)}  {MANIFEST}\n", encoding="utf-8")
+    (folder / SEAL).write_text(_seal(folder), encoding="utf-8")
+
+
+def _seal(folder: Path) -> str:
+    """What the seal must say of the manifest that stands in `folder`."""
+    return f"{sha256(folder / MANIFEST)}  {MANIFEST}\n"
 
 
 def load(folder: Path) -> Manifest:
@@ -129,8 +134,7 @@ def _check_seal(folder: Path) -> None:
         seal = (folder / SEAL).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         seal = ""
-    wanted = f"{sha256(folder / MANIFEST)}  {MANIFEST}\n"
-    if seal != wanted:
+    if seal != _seal(folder):
         raise InputError(
             f"{MANIFEST} and {SEAL} do not agree: one of them was changed", where=folder,
             todo="Export the artefact again, or restore both files.",

@@ -65,7 +65,7 @@ class _Writer:
             self._node("Conv", inputs, raw, group=groups, **window)
         elif isinstance(op, ir.Add):
             self._node("Add", [self.values[op.input], self.values[op.other]], raw)
-        elif isinstance(op, ir.AveragePool2D | ir.MaxPool2D):
+        elif isinstance(op, ir.Pool):
             kind = "AveragePool" if isinstance(op, ir.AveragePool2D) else "MaxPool"
             self._node(kind, [self.values[op.input]], raw, **self._window(op.window, op.input))
         else:

@@ -97,7 +97,7 @@ def quantize(graph: ir.Graph, ranges: Mapping[str, Range]) -> ir.QuantizedGraph:
     constants: dict[str, npt.NDArray[np.integer]] = {}
     for op in graph.ops:
         source = quants[op.input]
-        if isinstance(op, ir.AveragePool2D | ir.MaxPool2D):
+        if isinstance(op, ir.Pool):
             # TFLite's integer pooling does not requantise: input and output share one scale.
             quants[op.output] = source
             continue

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from export import golden as golden_module
-from export.c.host import HostModel
+from export.c.host import HostModel, find_compiler
 from export.golden import Golden
 from export.parity import ParityResult, check, compare
 from export.runtimes import MicroModel, OnnxModel, TfliteModel
@@ -49,6 +48,6 @@ def _integer(folder: Path, golden: Golden) -> Iterator[tuple[str, ParityResult]]
     if importlib.util.find_spec("tflite_micro"):
         micro = MicroModel(path.read_bytes()).run_int8(inputs)
         yield "TensorFlow Lite Micro", check("int8.exact", compare(want, micro))
-    if shutil.which("cc") or shutil.which("gcc"):
+    if find_compiler():
         library = HostModel(folder / "c").run(inputs)
         yield "C library on this machine", check("int8.exact", compare(want, library))

@@ -150,7 +150,7 @@ def _options(op: ir.Op) -> tuple[int, Any]:
     if isinstance(op, ir.Add):
         add = schema.AddOptionsT(fusedActivationFunction=_activation(op.activation))
         return _Options.AddOptions, add
-    if isinstance(op, ir.AveragePool2D | ir.MaxPool2D):
+    if isinstance(op, ir.Pool):
         pool = schema.Pool2DOptionsT(
             filterHeight=op.window.kernel[0], filterWidth=op.window.kernel[1]
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from export import golden
+from export.golden import Golden
 from export.manifest import check_file
 from targets.errors import InputError
 from targets.files import read_json
@@ -38,27 +38,9 @@ class Artefact:
         """Return the manifest's static figures of "student" or "teacher" (empty if none)."""
         return dict(self.manifest.get("models", {}).get(model, {}))
 
-    def golden(self, *keys: str) -> dict[str, np.ndarray]:
-        """Load arrays of golden.npz.
-
-        Raises
-        ------
-        InputError
-            File or array missing.
-        """
-        path = self.path / "golden.npz"
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                missing = [key for key in keys if key not in arrays]
-                if not missing:
-                    return {key: arrays[key] for key in keys}
-        except (OSError, ValueError) as err:
-            raise InputError(f"golden vectors cannot be read: {err}", where=path) from None
-        raise InputError(
-            f"golden vectors lack {', '.join(missing)}",
-            where=path,
-            todo="Export the artefact again with dlink-export.",
-        )
+    def golden(self, *keys: str) -> Golden:
+        """Load arrays of golden.npz; a missing one is an InputError that names it."""
+        return golden.load(self.path, *keys)
 
 
 def load(path: Path) -> Artefact:

@@ -97,8 +97,13 @@ class HostModel:
         return outputs
 
 
+def find_compiler() -> str | None:
+    """Path of ``$CC`` or ``cc``; None where there is none."""
+    return shutil.which(os.environ.get("CC", "cc"))
+
+
 def _compile(c_dir: Path, temp: Path, flags: Sequence[str]) -> Path:
-    compiler = shutil.which(os.environ.get("CC", "cc"))
+    compiler = find_compiler()
     if compiler is None:
         raise InputError(
             "no C compiler found",
