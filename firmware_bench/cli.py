@@ -17,7 +17,8 @@ _PATH = click.Path(path_type=Path)
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExample:  dlink-bench artefacts/eegmat -t host -t nucleo-l4r5zi -o results.json",
+    epilog="\b\nExample:  dlink-bench artefacts/eegmat -t host -t nucleo-l4r5zi -o results.json"
+    "\n          dlink-bench student.int8.tflite -t rp2040 -t corstone300",
 )
 @click.version_option(package_name="dlink")
 @click.argument("artefact", type=_PATH)
@@ -42,13 +43,25 @@ _PATH = click.Path(path_type=Path)
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True,
     help="Threads of the runtimes on the host.",
 )  # fmt: skip
+@click.option(
+    "--keep", type=_PATH, metavar="DIR",
+    help="Keep each board's firmware, and the C library of a bare model, in this folder.",
+)  # fmt: skip
 def bench(
-    artefact: Path, target_ids: tuple[str, ...], output: Path, runs: int, threads: int
+    artefact: Path,
+    target_ids: tuple[str, ...],
+    output: Path,
+    runs: int,
+    threads: int,
+    keep: Path | None,
 ) -> None:
     """Measure student and teacher of an ARTEFACT folder on one or more targets.
 
     Every file's checksum is verified first. On the host all models run in turn, each in a process
     of its own; on a Cortex-M the generated C runs in an emulator.
+
+    ARTEFACT may also be a quantised .tflite file: its C library is then generated, and runs on the
+    Cortex-M targets.
     """
     with user_errors("dlink-bench"):
         from firmware_bench import console as tables
@@ -58,7 +71,9 @@ def bench(
 
         check_writable(output)
         console = tables.console()
-        found = measure(artefact, target_ids, runs=runs, threads=threads, console=console)
+        found = measure(
+            artefact, target_ids, runs=runs, threads=threads, keep=keep, console=console
+        )
         results.save(output, found)
         tables.print_results(console, found)
         console.print(f"results: {output}", soft_wrap=True, highlight=False)

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from firmware_bench import board_table
 from firmware_bench.gate import Status, Verdict
 from firmware_bench.results import Measurement, Results
 from targets.units import human
@@ -44,7 +45,10 @@ def console() -> Console:
 
 
 def print_results(console: Console, results: Results) -> None:
-    """Print accuracy, then one table a target, one row a model file."""
+    """Print accuracy, then one table a target, one row a model file; a bare model has its own."""
+    if "constant_bytes" in results.manifest:
+        board_table.print_model(console, results)
+        return
     _print_accuracy(console, results)
     for run in results.runs:
         target = run.target

@@ -5,9 +5,12 @@ The teacher does not run there; its row says by which factor it does not fit.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from firmware_bench import cortex_m
 from firmware_bench.artefact import Artefact
@@ -25,27 +28,67 @@ STEPS = 1
 _MB = 1e6
 
 
-def bench(
-    artefact: Artefact, target: Target, *, progress: Progress = lambda text: None
-) -> tuple[TargetRun, list[Measurement]]:
-    """Build the artefact's C library for the target's core, run it emulated, compare its outputs.
+@dataclass(frozen=True)
+class Subject:
+    """What a board runs: a generated library, windows, and the outputs they must give.
 
-    Raises
-    ------
-    InputError
-        No C library or golden vectors in the artefact, a tool missing, or a faulty firmware.
+    Attributes
+    ----------
+    c_dir : Path
+        Folder of the library.
+    inputs, expected : ndarray of int8, shapes (N, input_bytes) and (N, output_bytes)
+        `expected` is what the reference kernels make of `inputs`.
+    facts, teacher : dict
+        Static figures of the model ("macs") and of the teacher it came from, if any.
     """
+
+    c_dir: Path
+    inputs: npt.NDArray[np.int8]
+    expected: npt.NDArray[np.int8]
+    facts: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
+
+
+def of_artefact(artefact: Artefact) -> Subject:
+    """Take library and golden vectors from an artefact; without them it is an InputError."""
     c_dir = artefact.path / "c"
     if not c_dir.is_dir():
         raise InputError(
             "the artefact has no C library",
             where=c_dir,
-            todo=f"Export it again, or leave out -t {target.id}.",
+            todo="Export it again, or leave out the Cortex-M targets.",
         )
     golden = artefact.golden("inputs_int8", "outputs_int8")
-    inputs = _rows(golden["inputs_int8"])
-    result = cortex_m.run(c_dir, target.core, inputs)
-    progress(f"{target.id}: {len(inputs)} windows emulated")
+    return Subject(
+        c_dir,
+        _rows(golden["inputs_int8"]),
+        _rows(golden["outputs_int8"]),
+        artefact.facts("student"),
+        artefact.facts("teacher"),
+    )
+
+
+def bench(
+    subject: Subject,
+    target: Target,
+    *,
+    keep: Path | None = None,
+    progress: Progress = lambda text: None,
+) -> tuple[TargetRun, list[Measurement]]:
+    """Build the library for the target's core, run it emulated, compare its outputs.
+
+    Parameters
+    ----------
+    keep : Path, optional
+        Folder that gets firmware.elf and firmware.map.
+
+    Raises
+    ------
+    InputError
+        A tool is missing, or the firmware is faulty.
+    """
+    result = cortex_m.run(subject.c_dir, target.core, subject.inputs, work_dir=keep)
+    progress(f"{target.id}: {len(subject.inputs)} windows emulated")
     environment = Environment(
         description=f"{result.emulator}; {result.compiler}",
         facts={
@@ -54,11 +97,11 @@ def bench(
             "compiler": result.compiler,
             "elf_sha256": result.elf_sha256,
             "cycle_model": result.cycle_model,
-            "windows": len(inputs),
+            "windows": len(subject.inputs),
         },
     )
-    found = student(target, artefact.facts("student"), result, _rows(golden["outputs_int8"]))
-    found += teacher(target, artefact.facts("teacher"))
+    found = student(target, subject.facts, result, subject.expected)
+    found += teacher(target, subject.teacher)
     return TargetRun(target=target, environment=environment), found
 
 
@@ -95,8 +138,9 @@ def student(
         emulated(
             "flash_bytes",
             result.flash_model_bytes,
-            f"whole firmware {result.flash_total_bytes:,} B",
+            "code and constants of the library alone",
         ),
+        emulated("firmware_bytes", result.flash_total_bytes, "with start-up, bench and C library"),
         emulated(
             "ram_bytes",
             ram,

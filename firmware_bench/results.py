@@ -14,7 +14,7 @@ from targets.target import Target
 
 SCHEMA_VERSION = 1
 Evidence = Literal["measured", "emulated", "estimated", "published"]
-Model = Literal["student", "teacher", "ratio", "distilled", "matched"]
+Model = Literal["student", "teacher", "ratio", "distilled", "matched", "peer"]
 
 
 class _Record(BaseModel):

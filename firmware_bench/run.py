@@ -1,20 +1,41 @@
-"""One bench run: an artefact on several targets, as one Results record."""
+"""One bench run: an artefact or a bare model on several targets, as one Results record."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from firmware_bench import artefact as artefacts
-from firmware_bench import linux, mcu, static
+from firmware_bench import bare, linux, mcu, peers, static
+from firmware_bench.artefact import Artefact
 from firmware_bench.results import Measurement, Results, TargetRun
 from targets.errors import InputError
-from targets.target import Target, load
+from targets.target import Target, all_ids, load
+
+MODEL_SUFFIX = ".tflite"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is measured, artefact or bare model, as far as a run needs to know.
+
+    `artefact` is None for a bare model, which has nothing to run on a host. `subject` is asked for
+    only if a Cortex-M target is: an artefact need not have a C library.
+    """
+
+    manifest: dict[str, Any]
+    training: dict[str, Any] | None
+    static: list[Measurement]
+    subject: Callable[[], mcu.Subject]
+    artefact: Artefact | None = None
 
 
 def measure(
@@ -23,65 +44,103 @@ def measure(
     *,
     runs: int = 200,
     threads: int = 1,
+    keep: Path | None = None,
     console: Console | None = None,
 ) -> Results:
-    """Verify an artefact and measure it on each target.
+    """Measure an artefact, or a bare .tflite model, on each target.
 
     Parameters
     ----------
     path : Path
-        Artefact folder.
+        Artefact folder, verified first, or a quantised .tflite file.
     target_ids : sequence of str
         Ids of targets; a repeated one counts once.
     runs, threads : int
         Timed runs of each model and threads of the runtimes, on the host.
+    keep : Path, optional
+        Folder that keeps the generated library of a bare model (``c/``) and each target's firmware
+        (``TARGET/firmware.elf``).
     console : Console, optional
         Where a progress bar is drawn; none without it.
 
     Raises
     ------
     InputError
-        Unknown target, one that cannot be measured, or a faulty artefact.
+        Unknown target, one that cannot be measured, or a faulty artefact or model.
     """
     targets = [load(target_id) for target_id in dict.fromkeys(target_ids)]
     for target in targets:
-        _check_offered(target)
-    artefact = artefacts.load(path)
-    found: list[Measurement] = static.measurements(artefact)
+        _check_offered(target, path)
     records: list[TargetRun] = []
-    with _progress(console) as bar:
+    with _opened(path, keep) as source, _progress(console) as bar:
+        found = list(source.static)
         for target in targets:
-            cortex = target.kind == "cortex-m"
-            total = mcu.STEPS if cortex else linux.steps(artefact, runs)
-            task = bar.add_task(target.id, total=total, step="")
-
-            def advance(step: str, task: object = task) -> None:
-                bar.update(task, advance=1, step=step)  # type: ignore[arg-type]
-
-            if cortex:
-                record, measured = mcu.bench(artefact, target, progress=advance)
-            else:
-                record, measured = linux.bench(
-                    artefact, target, runs=runs, threads=threads, progress=advance
-                )
+            record, measured = _measure_one(source, target, bar, runs, threads, keep)
             records.append(record)
             found += measured
+    found += peers.measurements(source.manifest, [record.target for record in records], found)
     return Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        manifest=artefact.manifest,
-        training=artefact.training,
+        manifest=source.manifest,
+        training=source.training,
         runs=tuple(records),
         measurements=tuple(found),
         provenance={"dlink": metadata.version("dlink"), "runs": runs, "threads": threads},
     )
 
 
-def _check_offered(target: Target) -> None:
+def is_model_file(path: Path) -> bool:
+    """Whether `path` names a bare model rather than an artefact folder."""
+    return path.suffix == MODEL_SUFFIX and not path.is_dir()
+
+
+@contextlib.contextmanager
+def _opened(path: Path, keep: Path | None) -> Iterator[_Source]:
+    if is_model_file(path):
+        with bare.opened(path, keep) as model:
+            yield _Source(model.manifest, None, model.measurements(), model.subject)
+        return
+    artefact = artefacts.load(path)
+    yield _Source(
+        artefact.manifest,
+        artefact.training,
+        static.measurements(artefact),
+        lambda: mcu.of_artefact(artefact),
+        artefact,
+    )
+
+
+def _measure_one(
+    source: _Source, target: Target, bar: Progress, runs: int, threads: int, keep: Path | None
+) -> tuple[TargetRun, list[Measurement]]:
+    """Measure on one target, with its own line on the progress bar."""
+    task = bar.add_task(target.id, total=mcu.STEPS, step="")
+
+    def advance(step: str) -> None:
+        bar.update(task, advance=1, step=step)
+
+    if target.kind == "cortex-m":
+        folder = keep / target.id if keep is not None else None
+        return mcu.bench(source.subject(), target, keep=folder, progress=advance)
+    assert source.artefact is not None
+    bar.update(task, total=linux.steps(source.artefact, runs))
+    return linux.bench(source.artefact, target, runs=runs, threads=threads, progress=advance)
+
+
+def _check_offered(target: Target, path: Path) -> None:
     if target.kind == "linux":
         raise InputError(
             "boards over SSH are not offered yet",
             where=target.id,
             todo="Measure on host or on a Cortex-M target.",
+        )
+    if target.kind != "cortex-m" and is_model_file(path):
+        boards = [one for one in all_ids() if load(one).kind == "cortex-m"]
+        raise InputError(
+            "a bare .tflite model is measured on Cortex-M targets only",
+            where=target.id,
+            limit=", ".join(boards),
+            todo=f"Name a board, such as -t {boards[0]}, or give an artefact folder.",
         )
 
 

@@ -48,10 +48,20 @@ _ALL = (
     Metric("macs", "count", "multiply-accumulates", scope="model"),
     Metric("instructions", "count", "instructions of one inference"),
     Metric("instructions_per_mac", "count", "instructions per multiply-accumulate"),
+    Metric("cycles_estimated", "count", "cycles, estimated", trust="interval"),
+    Metric("cycles_core_only", "count", "cycles, core only, estimated", trust="interval"),
+    Metric("latency_core_only", "time", "latency, core only, estimated", trust="interval"),
     Metric("flash_bytes", "size", "flash of the model (code and constants)"),
+    Metric("firmware_bytes", "size", "flash of the whole firmware"),
+    Metric("code_bytes", "size", "flash of the whole firmware, weights apart"),
     Metric("ram_bytes", "size", "RAM (arena, input, output, static)"),
     Metric("stack_bytes", "size", "stack, high-water mark"),
     Metric("golden_differing_bytes", "count", "bytes that differ from the golden vectors"),
+    Metric("instructions_vs_peer", "ratio", "instructions / the peer's"),
+    Metric("flash_vs_peer", "ratio", "whole firmware / the peer's"),
+    Metric("code_vs_peer", "ratio", "whole firmware / the peer's, weights apart"),
+    Metric("ram_vs_peer", "ratio", "RAM / the peer's"),
+    Metric("stack_vs_peer", "ratio", "stack / the peer's"),
     Metric("flash_factor", "ratio", "weights / flash of the board"),
     Metric("ram_factor", "ratio", "activation peak / SRAM of the board"),
     Metric("balanced_accuracy", "fraction", "balanced accuracy", "higher", scope="model"),
@@ -60,5 +70,6 @@ _ALL = (
 )
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 #: What a figure may be of. `ratio` is teacher against student; the last two are training arms:
-#: the exported student is one seed of `distilled`, `matched` its twin without a teacher.
-MODELS = ("student", "teacher", "ratio", "distilled", "matched")
+#: the exported student is one seed of `distilled`, `matched` its twin without a teacher; `peer` is
+#: another engine's recorded figure on the student's file.
+MODELS = ("student", "teacher", "ratio", "distilled", "matched", "peer")
