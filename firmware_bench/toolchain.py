@@ -14,10 +14,11 @@ from targets.errors import InputError
 from targets.files import sha256
 
 FIRMWARE_SOURCES = Path(__file__).parent / "firmware"
-_BENCH_SOURCES = ("startup.c", "semihosting.c", "bench.c")
+BENCH_SOURCES = ("startup.c", "console.c", "semihosting.c", "bench.c")
 
 _DEBIAN_PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi",
+    "arm-none-eabi-objcopy": "binutils-arm-none-eabi",
     "arm-none-eabi-objdump": "binutils-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
     "gcc": "gcc",
@@ -145,8 +146,22 @@ def _string(text: str, macro: str, where: Path) -> str:
     return match[1]
 
 
-def build_firmware(c_dir: Path, core: Core, folder: Path) -> Firmware:
+def build_firmware(
+    c_dir: Path,
+    core: Core,
+    folder: Path,
+    *,
+    sources: Sequence[str] = BENCH_SOURCES,
+    defines: Sequence[str] = (),
+) -> Firmware:
     """Compile library and bench for `core` and link them in `folder`.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Files of the bench, in :data:`FIRMWARE_SOURCES`.
+    defines : sequence of str
+        ``-D`` flags for those files; the library never sees them.
 
     Raises
     ------
@@ -156,7 +171,7 @@ def build_firmware(c_dir: Path, core: Core, folder: Path) -> Firmware:
     header = read_header(c_dir, core)
     library = [_compile(path, c_dir, core, folder, "lib") for path in library_sources(c_dir)]
     bench = [
-        _compile(FIRMWARE_SOURCES / name, c_dir, core, folder, "bench") for name in _BENCH_SOURCES
+        _compile(FIRMWARE_SOURCES / name, c_dir, core, folder, "bench", defines) for name in sources
     ]
     elf, link_map = folder / "firmware.elf", folder / "firmware.map"
     memory = {
@@ -183,13 +198,15 @@ def build_firmware(c_dir: Path, core: Core, folder: Path) -> Firmware:
     )
 
 
-def _compile(source: Path, c_dir: Path, core: Core, folder: Path, group: str) -> Path:
+def _compile(
+    source: Path, c_dir: Path, core: Core, folder: Path, group: str, defines: Sequence[str] = ()
+) -> Path:
     """Compile from the source's own folder, so that no path of this machine enters the object."""
     target = folder.absolute() / group / f"{source.stem}.o"
     target.parent.mkdir(exist_ok=True)
     _must_succeed(
         [
-            *(require_compiler(), *core.flags, *_COMPILE_FLAGS, f"-I{c_dir.absolute()}"),
+            *(require_compiler(), *core.flags, *_COMPILE_FLAGS, *defines, f"-I{c_dir.absolute()}"),
             *("-c", source.name, "-o", str(target)),
         ],
         f"C library does not compile for {core.name}",

@@ -12,8 +12,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "console.h"
 #include "model.h"
 #include "semihosting.h"
+#include "stack_paint.h"
 
 enum { GUARD_BYTES = 32, GUARD = 0xC3, ERROR_EXIT_CODE = 65 };
 
@@ -44,34 +46,18 @@ __attribute__((noipa)) void dlink_roi_end(void)
     __asm__ volatile("");
 }
 
-enum { PAINT = 0x5AA5C33C };
-
-static inline __attribute__((always_inline)) uint32_t *stack_pointer(void)
-{
-    uint32_t *pointer;
-    __asm__ volatile("mov %0, sp" : "=r"(pointer));
-    return pointer;
-}
-
 /* One call of the model. Apart, so that the instructions of this function can be told from the
- * model's in the count. The painting is done here because no frame may lie below ours meanwhile;
- * `volatile` keeps the loop from becoming a call of memset. */
+ * model's in the count. */
 dlink_status_t bench_invoke(size_t *stack_bytes) __attribute__((noipa));
 dlink_status_t bench_invoke(size_t *stack_bytes)
 {
     uint32_t *const top = stack_pointer();
-    for (volatile uint32_t *word = ld_stack_bottom; word < top; ++word) {
-        *word = PAINT;
-    }
+    paint_stack(ld_stack_bottom, top);
     dlink_roi_begin();
     const dlink_status_t status =
         dlink_model_invoke(input, output.bytes, arena.bytes, sizeof arena.bytes);
     dlink_roi_end();
-    const volatile uint32_t *deepest = ld_stack_bottom;
-    while (deepest < top && *deepest == PAINT) {
-        ++deepest;
-    }
-    *stack_bytes = (size_t)(top - deepest) * sizeof *top;
+    *stack_bytes = painted_depth(ld_stack_bottom, top);
     return status;
 }
 
@@ -84,7 +70,7 @@ static __attribute__((noreturn)) void fail(const char *what, uint32_t window, ui
     say(" status=");
     say_unsigned(status);
     say("\n");
-    semihost_exit(ERROR_EXIT_CODE);
+    console_exit(ERROR_EXIT_CODE);
 }
 
 static bool guard_is_intact(const uint8_t *guard)
@@ -141,5 +127,5 @@ void bench_main(void)
     say("\nstack ");
     say_unsigned((uint32_t)deepest);
     say("\ndone\n");
-    semihost_exit(0);
+    console_exit(0);
 }

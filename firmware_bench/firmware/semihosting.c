@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "console.h"
+
 enum { SYS_OPEN = 0x01, SYS_CLOSE = 0x02, SYS_WRITE = 0x05, SYS_READ = 0x06 };
 enum { SYS_EXIT_EXTENDED = 0x20 };
 enum { APPLICATION_EXIT = 0x20026 }; /* ADP_Stopped_ApplicationExit */
@@ -44,7 +46,7 @@ size_t semihost_write(int32_t handle, const void *bytes, size_t count)
     return transfer(SYS_WRITE, handle, bytes, count);
 }
 
-void semihost_exit(uint32_t code)
+void console_exit(uint32_t code)
 {
     const uint32_t arguments[2] = {APPLICATION_EXIT, code};
     for (;;) {
@@ -59,27 +61,4 @@ void say(const char *text)
         console = semihost_open(":tt", SEMIHOST_WRITE_TEXT);
     }
     (void)semihost_write(console, text, strlen(text));
-}
-
-static void say_number(uint32_t value, uint32_t base)
-{
-    char digits[11]; /* 4294967295 and the final zero */
-    char *first = &digits[sizeof digits - 1];
-    *first = '\0';
-    do {
-        *--first = "0123456789abcdef"[value % base];
-        value /= base;
-    } while (value != 0);
-    say(first);
-}
-
-void say_unsigned(uint32_t value)
-{
-    say_number(value, 10);
-}
-
-void say_hex(uint32_t value)
-{
-    say("0x");
-    say_number(value, 16);
 }

@@ -16,12 +16,4 @@ void semihost_close(int32_t handle);
 size_t semihost_read(int32_t handle, void *bytes, size_t count);
 size_t semihost_write(int32_t handle, const void *bytes, size_t count);
 
-/* The emulator ends with this exit code. */
-void semihost_exit(uint32_t code) __attribute__((noreturn));
-
-/* Text on stdout. */
-void say(const char *text);
-void say_unsigned(uint32_t value);
-void say_hex(uint32_t value);
-
 #endif

@@ -1,9 +1,9 @@
-/* From reset to bench_main, and what a fault says before it ends the emulator.
+/* From reset to bench_main, and what a fault says before it ends everything.
  * One source for ARMv6-M to ARMv8.1-M; the memory map comes from bench.ld. */
 #include <stdint.h>
 #include <string.h>
 
-#include "semihosting.h"
+#include "console.h"
 
 /* Set by bench.ld. */
 extern uint8_t ld_data_start[], ld_data_end[], ld_data_image[], ld_bss_start[], ld_bss_end[];
@@ -64,7 +64,7 @@ void report_fault(const uint32_t *frame)
         say_hex(frame[5]);
         say("\n");
     }
-    semihost_exit(FAULT_EXIT_CODE);
+    console_exit(FAULT_EXIT_CODE);
 }
 
 /* A stack of its own: the usual one may be what broke. */
@@ -80,7 +80,10 @@ __attribute__((naked)) void fault_handler(void)
 
 typedef void (*handler_t)(void);
 
-/* Initial stack pointer, reset, then the 14 system exceptions: none of them is expected. */
+/* Only a bench that counts cycles by SysTick defines it (cycle_counter.c). */
+void systick_handler(void) __attribute__((weak, alias("fault_handler")));
+
+/* Initial stack pointer, reset, then the 14 system exceptions: no other of them is expected. */
 __attribute__((section(".vectors"), used)) static const struct {
     uint8_t *stack_top;
     handler_t reset;
@@ -88,5 +91,5 @@ __attribute__((section(".vectors"), used)) static const struct {
 } vectors = {
     .stack_top = ld_stack_top,
     .reset = reset_handler,
-    .system = {[0 ... 13] = fault_handler},
+    .system = {[0 ... 12] = fault_handler, [13] = systick_handler},
 };
