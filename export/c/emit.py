@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.c.graph import Conv2D, DepthwiseConv2D, FullyConnected, Graph, Op, Pool2D, Tensor
+from export.c.graph import (
+    Concatenation,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Op,
+    Pool2D,
+    Tensor,
+)
 from export.c.layers import Array, Layer, Struct
 from export.c.plan import ALIGNMENT, Plan
 
@@ -39,7 +48,7 @@ extern "C" {{
 #define DLINK_MODEL_ARENA_ALIGN {ALIGNMENT}
 
 /* Input {source.dims}, output {target.dims}; real value = scale * (byte - zero point). */
-#define DLINK_MODEL_INPUT_BYTES {source.size}
+{_edges(graph)}#define DLINK_MODEL_INPUT_BYTES {source.size}
 #define DLINK_MODEL_INPUT_SCALE {float_literal(source.scale)}
 #define DLINK_MODEL_INPUT_ZERO_POINT ({source.zero_point})
 #define DLINK_MODEL_OUTPUT_BYTES {target.size}
@@ -67,6 +76,23 @@ dlink_status_t dlink_model_invoke(const int8_t *input, int8_t *output, void *are
 """
 
 
+def _edges(graph: Graph) -> str:
+    """What the caller must know of a model whose file begins or ends in float32."""
+    ends = [
+        what
+        for what, is_float in (("input", graph.float_input), ("output", graph.float_output))
+        if is_float
+    ]
+    if not ends:
+        return ""
+    verb = "are" if ends[1:] else "is"
+    return (
+        f"/* The .tflite file's own {' and '.join(ends)} {verb} float32. Here both ends are "
+        "quantised: convert by\n"
+        " * the formula above (to a byte: divide, round to nearest, add, limit to the type). */\n"
+    )
+
+
 def arena_bytes(plan: Plan) -> int:
     """The arena's size; at least one aligned unit, as C has no empty array."""
     return max(plan.peak, ALIGNMENT)
@@ -83,7 +109,10 @@ def model_c(graph: Graph, plan: Plan, layers: Sequence[Layer]) -> str:
     calls = []
     for layer in layers:
         op = layer.op
-        arguments = [f"&layer{op.index}", *map(place, (*op.inputs, op.output))]
+        inputs = [place(tensor) for tensor in op.inputs]
+        if isinstance(op, Concatenation):
+            inputs = ["(const void *const[]){" + ", ".join(inputs) + "}"]
+        arguments = [f"&layer{op.index}", *inputs, place(op.output)]
         calls.append(f"    /* {_title(op)} */")
         calls.append(f"    dlink_{layer.kernel}({', '.join(arguments)});")
     copies = plan.roots[graph.output.index] == graph.input.index

@@ -79,10 +79,11 @@ def generate(
     golden : (inputs, outputs), optional
         int8 arrays (N, input bytes) and (N, output bytes) for ``golden.h``, which main.c replays.
     fc_rounding : "reference" or "micro"
-        FULLY_CONNECTED alone is rounded in two ways: "reference" is bit-exact with LiteRT's
+        FULLY_CONNECTED is rounded in two ways: "reference" is bit-exact with LiteRT's
         ``BUILTIN_REF`` kernel (one rounding, in double precision), "micro" with TensorFlow Lite
         Micro and CMSIS-NN (two integer roundings). They part in about one output of a thousand,
-        by 1. All other operators have one result.
+        by 1. So are LOGISTIC (float32, fixed point) and the multiplier of MUL (float32, double
+        precision), with fewer differences; all other operators have one result.
 
     Raises
     ------

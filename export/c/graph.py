@@ -32,6 +32,10 @@ class Tensor:
         """The shape as people write it: ``1x1x160x32``."""
         return "x".join(map(str, self.shape)) or "1"
 
+    def quantized_as(self, other: Tensor) -> bool:
+        """Whether both have one scale and one zero point."""
+        return bool(self.scale == other.scale) and self.zero_point == other.zero_point
+
 
 @dataclass(frozen=True)
 class Window:
@@ -113,16 +117,55 @@ class Pool2D(Op):
 
 @dataclass(frozen=True, eq=False)
 class Mean(Op):
-    """Mean over the middle axis of (outer, count, inner)."""
+    """Mean over `count` and `count_after` of (outer, count, middle, count_after, inner).
+
+    Axes that lie together make one run: `middle` and `count_after` are 1.
+    """
 
     outer: int
     count: int
     inner: int
+    middle: int = 1
+    count_after: int = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Add(Op):
     """Sum of two tensors of one shape."""
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """How two operands lie to each other: at most four axes, and each one's step along them.
+
+    A step of 0 means that the operand has one value for the whole axis.
+    """
+
+    size: tuple[int, ...]
+    steps_a: tuple[int, ...]
+    steps_b: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BroadcastAdd(Op):
+    """Sum of two tensors of different shapes."""
+
+    layout: Broadcast
+
+
+@dataclass(frozen=True, eq=False)
+class Mul(Op):
+    """Product of two tensors of the same or different shapes."""
+
+    layout: Broadcast
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenation(Op):
+    """`outer` times a run of elements of each input in turn."""
+
+    outer: int
+    runs: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +183,16 @@ class Relu(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Requantize(Op):
+    """QUANTIZE: from the input's scale and zero point to the output's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Logistic(Op):
+    """1 / (1 + exp(-x)), with scale 1/256 and zero point -128."""
+
+
+@dataclass(frozen=True, eq=False)
 class Softmax(Op):
     """Over the last axis."""
 
@@ -153,10 +206,16 @@ class Reshape(Op):
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A whole model: `ops` in the order of execution."""
+    """A whole model: `ops` in the order of execution.
+
+    `float_input`, `float_output`: the file's own input or output is float32, and the QUANTIZE or
+    DEQUANTIZE between it and `input` or `output` was left out.
+    """
 
     source: str
     sha256: str
     ops: tuple[Op, ...]
     input: Tensor
     output: Tensor
+    float_input: bool = False
+    float_output: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.c import graph as g
-from export.c import requant
+from export.c import requant, tables
 from targets.errors import InputError
 
 Struct = Mapping[str, Any]
@@ -42,7 +42,8 @@ class Layer:
 def lower(op: g.Op, fc_rounding: str) -> Layer:
     """The layer of `op` (not of RESHAPE, which needs none).
 
-    `fc_rounding` is "reference" or "micro", see :func:`export.c.generate.generate`.
+    `fc_rounding` is "reference" or "micro", see :func:`export.c.generate.generate`; MUL and
+    LOGISTIC follow it too.
 
     Raises
     ------
@@ -50,8 +51,8 @@ def lower(op: g.Op, fc_rounding: str) -> Layer:
         If a scale ratio or a sum does not fit the reference's 32-bit arithmetic.
     """
     try:
-        if isinstance(op, g.FullyConnected):
-            return _fully_connected(op, fc_rounding)
+        if type(op) in _LOWER_ROUNDED:
+            return _LOWER_ROUNDED[type(op)](op, fc_rounding)
         return _LOWER[type(op)](op)
     except ValueError as err:
         raise InputError(
@@ -182,14 +183,17 @@ def _pool(op: g.Op) -> Layer:
 def _mean(op: g.Op) -> Layer:
     op = cast("g.Mean", op)
     x = op.inputs[0]
-    multiplier, shift = requant.mean_multiplier(x.scale, op.output.scale, op.count)
-    if op.count * 255 >= 2**31:
-        raise ValueError(f"a sum of {op.count} elements may leave 32 bits")
+    count = op.count * op.count_after
+    multiplier, shift = requant.mean_multiplier(x.scale, op.output.scale, count)
+    if count * 255 >= 2**31:
+        raise ValueError(f"a sum of {count} elements may leave 32 bits")
     fields = {
         "outer": op.outer,
         "count": op.count,
+        "middle": op.middle,
+        "count_after": op.count_after,
         "inner": op.inner,
-        "sum_offset": -op.count * x.zero_point,
+        "sum_offset": -count * x.zero_point,
         "multiplier": multiplier,
         "shift": shift,
         "zero_point": op.output.zero_point,
@@ -215,7 +219,51 @@ def _add(op: g.Op) -> Layer:
         "low": low,
         "high": high,
     }
+    if isinstance(op, g.BroadcastAdd):
+        return Layer(
+            op,
+            "add_broadcast",
+            "add_broadcast",
+            {"broadcast": _broadcast(op.layout), "add": fields},
+        )
     return Layer(op, "add", "add", fields)
+
+
+def _broadcast(layout: g.Broadcast) -> Struct:
+    """Filled up to four axes in front."""
+    missing = 4 - len(layout.size)
+    return {
+        "size": [1] * missing + list(layout.size),
+        "steps_a": [0] * missing + list(layout.steps_a),
+        "steps_b": [0] * missing + list(layout.steps_b),
+    }
+
+
+def _mul(op: g.Op, rounding: str) -> Layer:
+    op = cast("g.Mul", op)
+    a, b = op.inputs
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    multiplier, shift = requant.mul_multiplier(
+        a.scale, b.scale, op.output.scale, double=rounding == "micro"
+    )
+    fields = {
+        "broadcast": _broadcast(op.layout),
+        "offset_a": -a.zero_point,
+        "offset_b": -b.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        "zero_point": op.output.zero_point,
+        "low": low,
+        "high": high,
+    }
+    return Layer(op, "mul", "mul", fields)
+
+
+def _concatenation(op: g.Op) -> Layer:
+    op = cast("g.Concatenation", op)
+    fields = {"outer": op.outer, "n_inputs": len(op.runs), "run_bytes": Array("run_bytes")}
+    arrays = {"run_bytes": np.array(op.runs, np.int32)}
+    return Layer(op, "concatenation", "concatenation", fields, arrays)
 
 
 def _pad(op: g.Op) -> Layer:
@@ -229,7 +277,7 @@ def _pad(op: g.Op) -> Layer:
     return Layer(op, "pad", "pad", fields)
 
 
-def _relu(op: g.Op) -> Layer:
+def _rescale(op: g.Op) -> Layer:
     x, output = op.inputs[0], op.output
     multiplier, shift = requant.rescale_multiplier(x.scale, output.scale)
     low, high = requant.activation_range(op.activation, output.scale, output.zero_point)
@@ -242,7 +290,14 @@ def _relu(op: g.Op) -> Layer:
         "low": low,
         "high": high,
     }
-    return Layer(op, "relu", "relu", fields)
+    return Layer(op, "rescale", "rescale", fields)
+
+
+def _logistic(op: g.Op, rounding: str) -> Layer:
+    x = op.inputs[0]
+    make = tables.logistic_fixed if rounding == "micro" else tables.logistic
+    fields = {"count": op.output.size, "table": Array("table")}
+    return Layer(op, "lookup", "lookup", fields, {"table": make(x.scale, x.zero_point)})
 
 
 def _softmax(op: g.Op) -> Layer:
@@ -265,7 +320,15 @@ _LOWER: dict[type[g.Op], Callable[[g.Op], Layer]] = {
     g.Pool2D: _pool,
     g.Mean: _mean,
     g.Add: _add,
+    g.BroadcastAdd: _add,
+    g.Concatenation: _concatenation,
     g.Pad: _pad,
-    g.Relu: _relu,
+    g.Relu: _rescale,
+    g.Requantize: _rescale,
     g.Softmax: _softmax,
+}
+_LOWER_ROUNDED: dict[type[g.Op], Callable[[g.Op, str], Layer]] = {
+    g.FullyConnected: _fully_connected,
+    g.Logistic: _logistic,
+    g.Mul: _mul,
 }

@@ -12,7 +12,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from export.c.graph import Graph, Op, Tensor
-from export.c.operators import READERS, Node, RawTensor
+from export.c.operators import READERS
+from export.c.raw import FLOAT32, Node, RawTensor
 from targets.errors import InputError
 
 # What the flatbuffer classes raise on bytes that are not what they should be.
@@ -31,15 +32,17 @@ _OPTIONS = {
     getattr(schema.BuiltinOptions, name): name
     for name in (
         "AddOptions",
+        "ConcatenationOptions",
         "Conv2DOptions",
         "DepthwiseConv2DOptions",
         "FullyConnectedOptions",
+        "MulOptions",
         "Pool2DOptions",
         "ReducerOptions",
         "SoftmaxOptions",
     )
 }
-_MOST_TENSORS, _MOST_AXES = 8, 8
+_MOST_TENSORS, _MOST_AXES = 256, 8
 _REWRITE = "Export the model again; the file was damaged or is no TensorFlow Lite model."
 
 
@@ -76,6 +79,7 @@ def read(model: bytes | Path) -> Graph:
         )
     try:
         nodes, ends = _File(model, source).parts()
+        nodes, ends, is_float = _without_float_ends(nodes, ends)
     except _MALFORMED as err:
         raise InputError(
             f"not a readable .tflite file ({type(err).__name__}: {err})",
@@ -85,7 +89,29 @@ def read(model: bytes | Path) -> Graph:
     ops = tuple(READERS[node.kind](node) for node in nodes)
     first, last = (end.int8(f"{source}: model") for end in ends)
     _check_order(ops, first, last, source)
-    return Graph(source, hashlib.sha256(model).hexdigest(), ops, first, last)
+    digest = hashlib.sha256(model).hexdigest()
+    return Graph(source, digest, ops, first, last, *is_float)
+
+
+def _without_float_ends(
+    nodes: list[Node], ends: list[RawTensor]
+) -> tuple[list[Node], list[RawTensor], list[bool]]:
+    """Leave out QUANTIZE behind a float32 input and DEQUANTIZE before a float32 output.
+
+    The tensors between them are the library's input and output. Also returns which end was float.
+    """
+    first, last = ends
+    behind = [n for n in nodes if any(t and t.index == first.index for t in n.inputs)]
+    before = [n for n in nodes if any(t.index == last.index for t in n.outputs)]
+    drop_first = first.type == FLOAT32 and [n.kind for n in behind] == ["QUANTIZE"]
+    drop_last = last.type == FLOAT32 and [n.kind for n in before] == ["DEQUANTIZE"]
+    if drop_first and len(behind[0].outputs) == 1:
+        first = behind[0].outputs[0]
+        nodes = [n for n in nodes if n is not behind[0]]
+    if drop_last and before[0].inputs:
+        last = before[0].raw(0)
+        nodes = [n for n in nodes if n is not before[0]]
+    return nodes, [first, last], [drop_first, drop_last]
 
 
 class _File:

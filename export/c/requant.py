@@ -1,8 +1,8 @@
 """Integer multipliers exactly as TensorFlow Lite derives them from float scales.
 
-Sources: `quantization_util.cc`, `kernel_util.cc`, `add.cc`, `reduce.h`, `activations.cc` and
-`fully_connected.cc` of TFLite. Where TFLite works in float32, so does this, on purpose: the order
-of the operations and their width decide the last bit.
+Sources: `quantization_util.cc`, `kernel_util.cc`, `add.cc`, `mul.cc`, `reduce.h`, `activations.cc`
+and `fully_connected.cc` of TFLite. Where TFLite works in float32, so does this, on purpose: the
+order of the operations and their width decide the last bit.
 """
 
 from __future__ import annotations
@@ -120,6 +120,16 @@ def add_multipliers(
         quantize_multiplier(float(scale_b) / twice_most),
         out,
     )
+
+
+def mul_multiplier(
+    scale_a: np.float32, scale_b: np.float32, output_scale: np.float32, *, double: bool = False
+) -> tuple[int, int]:
+    """The ratio is formed in float32 by LiteRT, in double precision by TFLite Micro."""
+    if double:
+        return quantize_multiplier(float(scale_a) * float(scale_b) / float(output_scale))
+    product = np.float32(scale_a) * np.float32(scale_b)
+    return quantize_multiplier(float(product / np.float32(output_scale)))
 
 
 def softmax_parameters(input_scale: np.float32, beta: float) -> tuple[int, int, int]:

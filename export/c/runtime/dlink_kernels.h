@@ -49,10 +49,10 @@ typedef struct {
     int32_t low, high;
 } dlink_pool_t;
 
-/* Mean over the middle axis of (outer, count, inner). */
+/* Mean over count and count_after of (outer, count, middle, count_after, inner). */
 typedef struct {
-    int32_t outer, count, inner;
-    int32_t sum_offset; /* minus count times the input's zero point */
+    int32_t outer, count, middle, count_after, inner;
+    int32_t sum_offset; /* minus the number of elements in a sum times the input's zero point */
     int32_t multiplier, shift;
     int32_t zero_point;
 } dlink_mean_t;
@@ -67,6 +67,31 @@ typedef struct {
     int32_t low, high;
 } dlink_add_t;
 
+/* Two operands of different shapes: by how much each moves along an axis, 0 where it has one value
+ * for the whole axis. */
+typedef struct {
+    int32_t size[4], steps_a[4], steps_b[4];
+} dlink_broadcast_t;
+
+typedef struct {
+    dlink_broadcast_t broadcast;
+    dlink_add_t add;
+} dlink_add_broadcast_t;
+
+typedef struct {
+    dlink_broadcast_t broadcast;
+    int32_t offset_a, offset_b;
+    int32_t multiplier, shift;
+    int32_t zero_point;
+    int32_t low, high;
+} dlink_mul_t;
+
+/* outer times, run_bytes[i] of each input in turn. */
+typedef struct {
+    int32_t outer, n_inputs;
+    const int32_t *run_bytes;
+} dlink_concatenation_t;
+
 typedef struct {
     int32_t in[4], before[4], out[4];
     int32_t value;
@@ -77,7 +102,12 @@ typedef struct {
     int32_t offset, multiplier, shift;
     int32_t zero_point;
     int32_t low, high;
-} dlink_relu_t;
+} dlink_rescale_t;
+
+typedef struct {
+    int32_t count;
+    const int8_t *table; /* [256], for -128..127 */
+} dlink_lookup_t;
 
 typedef struct {
     int32_t rows, depth;
@@ -93,8 +123,14 @@ void dlink_average_pool(const dlink_pool_t *layer, const int8_t *input, int8_t *
 void dlink_max_pool(const dlink_pool_t *layer, const int8_t *input, int8_t *output);
 void dlink_mean(const dlink_mean_t *layer, const int8_t *input, int8_t *output);
 void dlink_add(const dlink_add_t *layer, const int8_t *a, const int8_t *b, int8_t *output);
+void dlink_add_broadcast(const dlink_add_broadcast_t *layer, const int8_t *a, const int8_t *b,
+                         int8_t *output);
+void dlink_mul(const dlink_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *output);
+void dlink_concatenation(const dlink_concatenation_t *layer, const void *const *inputs,
+                         void *output);
 void dlink_pad(const dlink_pad_t *layer, const int8_t *input, int8_t *output);
-void dlink_relu(const dlink_relu_t *layer, const int8_t *input, int8_t *output);
+void dlink_rescale(const dlink_rescale_t *layer, const int8_t *input, int8_t *output);
+void dlink_lookup(const dlink_lookup_t *layer, const int8_t *input, int8_t *output);
 void dlink_softmax(const dlink_softmax_t *layer, const int8_t *input, int8_t *output);
 
 #endif

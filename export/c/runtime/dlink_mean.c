@@ -1,20 +1,35 @@
 #include "dlink_fixed.h"
 #include "dlink_kernels.h"
 
+/* Sum over both averaged axes, from the element at x. */
+DLINK_INLINE int32_t sum_from(const dlink_mean_t *layer, const int8_t *x)
+{
+    const int32_t step_after = layer->inner;
+    const int32_t step = layer->middle * layer->count_after * layer->inner;
+    int32_t sum = layer->sum_offset;
+    for (int32_t i = 0; i < layer->count; i++) {
+        const int8_t *y = x;
+        for (int32_t j = 0; j < layer->count_after; j++) {
+            sum += *y;
+            y += step_after;
+        }
+        x += step;
+    }
+    return sum;
+}
+
 /* The multiplier holds 1 / count: one rounding, as the reference's QuantizedMeanOrSum. */
 void dlink_mean(const dlink_mean_t *layer, const int8_t *input, int8_t *output)
 {
+    const int32_t block = layer->count_after * layer->inner;
     for (int32_t outer = 0; outer < layer->outer; outer++) {
-        for (int32_t inner = 0; inner < layer->inner; inner++) {
-            const int8_t *x = input + inner;
-            int32_t sum = layer->sum_offset;
-            for (int32_t i = 0; i < layer->count; i++) {
-                sum += *x;
-                x += layer->inner;
+        for (int32_t middle = 0; middle < layer->middle; middle++) {
+            for (int32_t inner = 0; inner < layer->inner; inner++) {
+                const int32_t sum = sum_from(layer, input + middle * block + inner);
+                const int32_t mean = dlink_requantize(sum, layer->multiplier, layer->shift);
+                *output++ = dlink_clamp(mean + layer->zero_point, INT8_MIN, INT8_MAX);
             }
-            sum = dlink_requantize(sum, layer->multiplier, layer->shift) + layer->zero_point;
-            *output++ = dlink_clamp(sum, INT8_MIN, INT8_MAX);
         }
-        input += layer->count * layer->inner;
+        input += layer->count * layer->middle * block;
     }
 }

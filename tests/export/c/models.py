@@ -66,6 +66,28 @@ def chain_model() -> bytes:
     return pack(model)
 
 
+def float_ends_model() -> bytes:
+    """float32 -> QUANTIZE -> the convolution of `conv_model` -> DEQUANTIZE -> float32."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(conv_model(), 0))
+    graph = model.subgraphs[0]
+    ends = [(int(graph.inputs[0]), "QUANTIZE"), (int(graph.outputs[0]), "DEQUANTIZE")]
+    for inner, kind in ends:
+        code, node, tensor = schema.OperatorCodeT(), schema.OperatorT(), schema.TensorT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
+        code.version = 2
+        model.operatorCodes.append(code)
+        tensor.shape, tensor.type = graph.tensors[inner].shape, 0
+        graph.tensors.append(tensor)
+        outer, node.opcodeIndex = len(graph.tensors) - 1, len(model.operatorCodes) - 1
+        if kind == "QUANTIZE":
+            node.inputs, node.outputs, graph.inputs = [outer], [inner], [outer]
+            graph.operators.insert(0, node)
+        else:
+            node.inputs, node.outputs, graph.outputs = [inner], [outer], [outer]
+            graph.operators.append(node)
+    return pack(model)
+
+
 def _add_model() -> bytes:
     x = T((1, 1, 12, 3), 0.07, -3)
     return build("ADD", [x, x], T((1, 1, 12, 3), 0.1, 4), options("Add"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import NAMES, chain_model, conv_model, reference_model
+from models import NAMES, chain_model, conv_model, float_ends_model, reference_model
 from oracles import STRICT, bytes_like, micro, ours, reference
 
 from export.c.generate import RUNTIME, generate
@@ -54,6 +54,22 @@ def test_chain_with_aliases_equals_both():
     outputs = ours(model, inputs)
     np.testing.assert_array_equal(outputs, reference(model, inputs))
     np.testing.assert_array_equal(outputs, micro(model, inputs, (1, 1, 12, 3)))
+
+
+def test_float_ends_are_left_to_the_caller(tmp_path):
+    """The library computes what lies between: the same bytes, and the floats they stand for."""
+    model = float_ends_model()
+    library = generate(model, tmp_path / "c")
+    assert library.operators == ("CONV_2D",)
+    assert library.input_quantization == (float(np.float32(0.05)), -7)
+    text = "The .tflite file's own input and output are float32."
+    assert text in (tmp_path / "c" / "model.h").read_text()
+    inputs = bytes_like(np.random.default_rng(1), VECTORS, 60)
+    outputs = ours(model, inputs)
+    np.testing.assert_array_equal(outputs, ours(conv_model(), inputs))
+    real_in = np.float32(0.05) * (inputs.astype(np.float32) + 7)
+    real_out = np.float32(0.03) * (outputs.astype(np.float32) + 128)
+    np.testing.assert_array_equal(real_out, reference(model, real_in))
 
 
 def _golden_library(tmp_path: Path, source: bytes | Path) -> Path:

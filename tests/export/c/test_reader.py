@@ -11,7 +11,7 @@ from build import T, build, constant, options, pack
 from models import chain_model, conv_model
 
 from export.c.generate import generate
-from export.c.graph import Conv2D, Softmax
+from export.c.graph import Add, Broadcast, BroadcastAdd, Conv2D, Softmax
 from export.c.reader import read
 from targets.errors import InputError
 
@@ -57,8 +57,8 @@ def test_file_name_stands_in_front(tmp_path):
 
 
 def test_unknown_operator_names_node_operator_and_way_out():
-    text = refused(build("LOGISTIC", [INT8], T((1, 4, 4, 2), 1 / 256, -128)))
-    assert text.startswith("model: node 0 (LOGISTIC): operator is not supported")
+    text = refused(build("TANH", [INT8], T((1, 4, 4, 2), 1 / 128, 0)))
+    assert text.startswith("model: node 0 (TANH): operator is not supported")
     assert "CONV_2D" in text
     assert "Rewrite the layer" in text
 
@@ -78,19 +78,73 @@ def test_float_model():
     assert "Quantise the whole model to int8" in text
 
 
-def test_broadcast_add():
-    other = constant(np.zeros((1, 1, 1, 2), np.int8), 0.1)
-    text = refused(build("ADD", [INT8, other], INT8, options("Add")))
-    assert (
-        "ADD of different shapes (broadcast) is not supported (found 1x4x4x2 and 1x1x1x2)" in text
-    )
+@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+def test_operands_that_do_not_fit(kind):
+    other = constant(np.zeros((1, 1, 1, 3), np.int8), 0.1)
+    text = refused(build(kind, [INT8, other], INT8, options(kind.capitalize())))
+    assert f"operands of {kind} cannot be broadcast to each other (found 1x4x4x2 and 1x1" in text
 
 
-@pytest.mark.parametrize("axes", [[0, 2], [1, 4], [-5], [2**31 - 1, 1], []])
-def test_mean_over_other_axes(axes):
+def test_broadcast_over_too_many_axes():
+    x, other = T((2, 2, 2, 2, 2), 0.1), constant(np.zeros((2, 1, 2, 1, 2), np.int8), 0.1)
+    assert "cannot be broadcast" in refused(build("MUL", [x, other], x, options("Mul")))
+
+
+def test_neighbouring_axes_are_broadcast_as_one():
+    other = constant(np.zeros(2, np.int8), 0.1)
+    [op] = read(build("ADD", [INT8, other], T(INT8.shape, 0.1), options("Add"))).ops
+    assert isinstance(op, BroadcastAdd)
+    assert op.layout == Broadcast((16, 2), (2, 1), (0, 1))
+    [op] = read(build("ADD", [INT8, INT8], T(INT8.shape, 0.1), options("Add"))).ops
+    assert isinstance(op, Add)
+
+
+@pytest.mark.parametrize("axes", [[1, 4], [-5], [2**31 - 1, 1]])
+def test_mean_over_axes_that_are_not_there(axes):
     table = options("Reducer", keepDims=True)
     model = build("MEAN", [INT8, constant(np.array(axes, np.int32))], INT8, table)
-    assert "node 0 (MEAN): " in refused(model)
+    assert "node 0 (MEAN): axes of MEAN are missing or not those of its input" in refused(model)
+
+
+def test_mean_over_scattered_axes():
+    x, y = T((2,) * 6, 0.1), T((2,) * 3, 0.1)
+    axes = constant(np.array([1, 3, 5], np.int32))
+    text = refused(build("MEAN", [x, axes], y, options("Reducer", keepDims=False)))
+    assert "too scattered" in text
+
+
+@pytest.mark.parametrize(
+    ("other", "change", "text"),
+    [
+        (T((1, 4, 4, 2), 0.2, 0), {}, "must have one scale and zero point"),
+        (T((1, 4, 4, 2), 0.1, 1), {}, "must have one scale and zero point"),
+        (T((1, 4, 3, 2), 0.1, 0), {}, "inputs do not fit each other along the axis"),
+        (T((4, 4, 2), 0.1, 0), {}, "inputs do not fit each other along the axis"),
+        (T((1, 4, 4, 2), 0.1, 0), {"axis": 4}, "along axis 4"),
+        (T((1, 4, 4, 2), 0.1, 0), {"fusedActivationFunction": 1}, "or an activation is fused"),
+        (T((1, 4, 4, 5), 0.1, 0), {}, "output has not the shape"),
+    ],
+)
+def test_concatenation_refusals(other, change, text):
+    values = constant(np.zeros(other.shape, np.int8), other.scale, other.zero_point)
+    table = options("Concatenation", **{"axis": 3, **change})
+    model = build("CONCATENATION", [INT8, values], T((1, 4, 4, 4), 0.1, 0), table)
+    assert text in refused(model)
+
+
+def test_logistic_has_one_output_quantisation():
+    assert "scale 1/256" in refused(build("LOGISTIC", [INT8], T(INT8.shape, 1 / 255, -128)))
+
+
+def test_dequantize_inside():
+    out = T(INT8.shape, dtype="float32")
+    model = build("DEQUANTIZE", [INT8], out, options("Dequantize"))
+
+    def more(model_t, graph):
+        graph.operators.append(graph.operators[0])
+
+    assert read(model).float_output
+    assert "DEQUANTIZE is supported only as the model's last" in refused(changed(model, more))
 
 
 def _conv_with(change) -> str:
