@@ -6,6 +6,10 @@
  *   block ADDRESS BYTES INSTRUCTIONS EXECUTIONS TAKEN     (address hexadecimal)
  * and, last,
  *   roi INSTRUCTIONS
+ * With lines=8,line=8,flash=0x0:0x400000,except=0x1b0:0x1f0 it also watches what is read from the
+ * flash by instructions outside `except`, through a cache of that many lines and bytes a line (fully
+ * associative, the least recently used line goes out, empty at `begin`), and writes before `roi`
+ *   flash READS MISSES
  * TAKEN is how often another block than the next one in memory came after it, that is, how often
  * its last instruction was a branch that was taken.
  *
@@ -29,7 +33,9 @@
 typedef uint64_t qemu_plugin_id_t;
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
+typedef uint32_t qemu_plugin_meminfo_t;
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS = 0 };
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1 };
 
 extern void qemu_plugin_register_vcpu_tb_trans_cb(
     qemu_plugin_id_t id, void (*callback)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb));
@@ -41,6 +47,11 @@ extern uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
 extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 extern const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+extern void qemu_plugin_register_vcpu_mem_cb(
+    struct qemu_plugin_insn *insn,
+    void (*callback)(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data),
+    enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw rw, void *data);
+extern unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
 
 EXPORTED int qemu_plugin_version = 1;
 
@@ -55,8 +66,59 @@ static bool counting;
 static uint64_t begin_address, end_address;
 static FILE *out;
 
+typedef struct {
+    uint64_t first, end; /* end is the first address behind it */
+} range_t;
+
+enum { MAX_LINES = 64 };
+
+/* The flash's data cache; line_bytes is 0 where none is simulated. */
+static range_t flash, excepted;
+static uint64_t line_count, line_bytes, reads, misses;
+static uint64_t held[MAX_LINES]; /* numbers of the lines held, the last used one first */
+static uint64_t held_count;
+
+static bool lies_in(uint64_t address, range_t range)
+{
+    return address >= range.first && address < range.end;
+}
+
+static void read_line(uint64_t line)
+{
+    uint64_t place = 0;
+    while (place < held_count && held[place] != line) {
+        ++place;
+    }
+    if (place == held_count) {
+        ++misses;
+        if (held_count < line_count) {
+            ++held_count;
+        } else {
+            --place; /* the last one goes out */
+        }
+    }
+    memmove(&held[1], &held[0], place * sizeof held[0]);
+    held[0] = line;
+}
+
+/* Called at each read of an instruction that may be counted. */
+static void on_read(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data)
+{
+    (void)cpu;
+    (void)data;
+    if (!counting || !lies_in(address, flash)) {
+        return;
+    }
+    const uint64_t last = (address + (UINT64_C(1) << qemu_plugin_mem_size_shift(info)) - 1);
+    ++reads;
+    for (uint64_t line = address / line_bytes; line <= last / line_bytes; ++line) {
+        read_line(line);
+    }
+}
+
 static void start_region(void)
 {
+    reads = misses = held_count = 0;
     for (block_t *block = blocks; block != NULL; block = block->next) {
         block->executions = block->taken = 0;
     }
@@ -74,6 +136,9 @@ static void end_region(void)
         instructions += block->executions * block->instructions;
         fprintf(out, "block %" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
                 block->address, block->bytes, block->instructions, block->executions, block->taken);
+    }
+    if (line_bytes != 0) {
+        fprintf(out, "flash %" PRIu64 " %" PRIu64 "\n", reads, misses);
     }
     fprintf(out, "roi %" PRIu64 "\n", instructions);
     fflush(out);
@@ -134,6 +199,44 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         find_or_add(qemu_plugin_tb_vaddr(tb), block_bytes(tb), qemu_plugin_tb_n_insns(tb));
     (void)id;
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execution, QEMU_PLUGIN_CB_NO_REGS, block);
+    if (line_bytes == 0 || lies_in(block->address, excepted)) {
+        return;
+    }
+    for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); ++i) {
+        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_read,
+                                         QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_R, NULL);
+    }
+}
+
+static range_t parse_range(const char *text)
+{
+    char *rest;
+    const uint64_t first = strtoull(text, &rest, 0);
+    return (range_t){first, *rest == ':' ? strtoull(rest + 1, NULL, 0) : first};
+}
+
+/* One argument NAME=VALUE; returns whether it is known. */
+static bool take_argument(const char *argument)
+{
+    const char *const value = strchr(argument, '=') ? strchr(argument, '=') + 1 : "";
+    if (strncmp(argument, "begin=", 6) == 0) {
+        begin_address = strtoull(value, NULL, 0);
+    } else if (strncmp(argument, "end=", 4) == 0) {
+        end_address = strtoull(value, NULL, 0);
+    } else if (strncmp(argument, "out=", 4) == 0) {
+        out = fopen(value, "w");
+    } else if (strncmp(argument, "lines=", 6) == 0) {
+        line_count = strtoull(value, NULL, 0);
+    } else if (strncmp(argument, "line=", 5) == 0) {
+        line_bytes = strtoull(value, NULL, 0);
+    } else if (strncmp(argument, "flash=", 6) == 0) {
+        flash = parse_range(value);
+    } else if (strncmp(argument, "except=", 7) == 0) {
+        excepted = parse_range(value);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 /* `info` (qemu_info_t) is not needed. An answer other than 0 makes QEMU stop with an error. */
@@ -141,19 +244,17 @@ EXPORTED int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc
 {
     (void)info;
     for (int i = 0; i < argc; ++i) {
-        if (strncmp(argv[i], "begin=", 6) == 0) {
-            begin_address = strtoull(argv[i] + 6, NULL, 0);
-        } else if (strncmp(argv[i], "end=", 4) == 0) {
-            end_address = strtoull(argv[i] + 4, NULL, 0);
-        } else if (strncmp(argv[i], "out=", 4) == 0) {
-            out = fopen(argv[i] + 4, "w");
-        } else {
+        if (!take_argument(argv[i])) {
             fprintf(stderr, "insn_count: unknown argument %s\n", argv[i]);
             return 1;
         }
     }
     if (begin_address == 0 || end_address == 0 || out == NULL) {
         fprintf(stderr, "insn_count: begin=, end= and a writable out= are needed\n");
+        return 1;
+    }
+    if (line_bytes != 0 && (line_count == 0 || line_count > MAX_LINES)) {
+        fprintf(stderr, "insn_count: lines= must be 1 to %d\n", MAX_LINES);
         return 1;
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
