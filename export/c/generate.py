@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.c import emit
-from export.c.graph import Graph, Reshape, Tensor
-from export.c.layers import Layer, lower
-from export.c.plan import plan
+from export.c.fold import fold
+from export.c.graph import Graph, Tensor
 from export.c.reader import read
+from export.c.schedule import Schedule, schedule
 from targets.errors import InputError
 from targets.files import atomic_path
 
 RUNTIME = Path(__file__).parent / "runtime"
-_HEADERS = ("dlink_fixed.h", "dlink_kernels.h")
-_WINDOWED = {"conv2d", "depthwise_conv2d", "average_pool", "max_pool"}
+_INCLUDE = re.compile(r'^#include "(dlink_\w+\.h)"$', re.MULTILINE)
 
 
 class Quantization(NamedTuple):
@@ -104,16 +103,16 @@ def generate(
             todo="Choose a new folder.",
         )
     graph = read(tflite)
-    layers = [lower(op, fc_rounding) for op in graph.ops if not isinstance(op, Reshape)]
-    arena = plan(graph)
+    order = schedule(fold(graph), fc_rounding)
+    arena = order.plan
     texts = {
         "model.h": emit.model_h(graph, arena, name),
-        "model.c": emit.model_c(graph, arena, layers),
+        "model.c": emit.model_c(graph, order),
         "main.c": emit.main_c(golden is not None),
     }
     if golden is not None:
         texts["golden.h"] = emit.golden_h(*_check_golden(graph, *golden))
-    runtime = _runtime(layers)
+    runtime = _runtime(texts["model.c"], order)
     texts["CMakeLists.txt"] = emit.cmake(
         ["model.c", *(file for file in runtime if file.endswith(".c"))]
     )
@@ -129,7 +128,7 @@ def generate(
         arena_bytes=emit.arena_bytes(arena),
         arena_lower_bound_bytes=arena.lower_bound,
         macs=sum(op.macs for op in graph.ops),
-        weight_bytes=sum(layer.array_bytes for layer in layers),
+        weight_bytes=order.weight_bytes,
         operators=tuple(op.kind for op in graph.ops),
         input_shape=graph.input.shape,
         output_shape=graph.output.shape,
@@ -142,11 +141,19 @@ def _quantization(tensor: Tensor) -> Quantization:
     return Quantization(float(tensor.scale), tensor.zero_point)
 
 
-def _runtime(layers: list[Layer]) -> list[str]:
-    """Names of the runtime files that these layers need."""
-    kernels = {layer.kernel for layer in layers}
-    headers = [*_HEADERS, *(["dlink_window.h"] if kernels & _WINDOWED else [])]
-    return headers + sorted(f"dlink_{kernel}.c" for kernel in kernels)
+def _runtime(model_c: str, order: Schedule) -> list[str]:
+    """Names of the runtime files that the model needs: its kernels, and what they include."""
+    kernels = {layer.kernel for layer in order.layers}
+    for pipeline in order.pipelines:
+        kernels |= {"pipeline", *(stage.kernel for stage in pipeline.stages)}
+    found: set[str] = set()
+    wanted = [f"dlink_{kernel}.c" for kernel in kernels] + _INCLUDE.findall(model_c)
+    while wanted:
+        file = wanted.pop()
+        if file not in found:
+            found.add(file)
+            wanted += _INCLUDE.findall((RUNTIME / file).read_text(encoding="ascii"))
+    return sorted(found)
 
 
 def _check_golden(

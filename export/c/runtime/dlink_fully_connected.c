@@ -1,66 +1,17 @@
-#include "dlink_fixed.h"
-#include "dlink_kernels.h"
+#include "dlink_fully_connected.h"
 
-/* sum (x - zx)(w - zw) = sum x w - zw sum x + [count zx zw - zx sum w]; the bracket is in the bias. */
-static int32_t weights_share(const dlink_fully_connected_t *layer, const int8_t *x)
-{
-    int32_t sum = 0;
-    if (layer->weights_zero_point != 0) {
-        for (int32_t i = 0; i < layer->in_features; i++) {
-            sum += x[i];
-        }
-    }
-    return -layer->weights_zero_point * sum;
-}
-
-/* LiteRT's reference kernel rounds this one operator once, in double precision, halves away from
- * zero: sum * ratio with all 53 bits of the ratio. Here in integers; what is cut off lies below the
- * bit that decides. */
-static int32_t scale_wide(int32_t sum, int32_t high, int32_t low, int32_t shift)
-{
-    const int64_t size = sum < 0 ? -(int64_t)sum : sum;
-    const int64_t product = size * high + ((size * low) >> 22);
-    const int64_t rounded = (product + ((int64_t)1 << (30 - shift))) >> (31 - shift);
-    const int32_t limited = rounded > 512 ? 512 : (int32_t)rounded; /* beyond int8 anyway */
-    return sum < 0 ? -limited : limited;
-}
-
-/* Output c from its sum. */
-DLINK_INLINE int8_t finish(const dlink_fully_connected_t *layer, int32_t c, int32_t sum)
-{
-    const dlink_output_t *const out = &layer->output;
-    const int32_t scaled =
-        layer->multiplier_low != NULL
-            ? scale_wide(sum, out->multiplier[c], layer->multiplier_low[c], out->shift[c])
-            : dlink_requantize(sum, out->multiplier[c], out->shift[c]);
-    return dlink_clamp(scaled + out->zero_point, out->low, out->high);
-}
+#if defined(DLINK_DSP)
+#include "dlink_connect_dsp.h"
+#elif defined(DLINK_MVE)
+#include "dlink_connect_mve.h"
+#elif defined(DLINK_PACKED)
+#include "dlink_connect_packed.h"
+#else
+#include "dlink_connect_plain.h"
+#endif
 
 void dlink_fully_connected(const dlink_fully_connected_t *layer, const int8_t *input,
                            int8_t *output)
 {
-    const int32_t count = layer->in_features;
-    for (int32_t row = 0; row < layer->rows; row++) {
-        const int32_t share = weights_share(layer, input);
-        const int8_t *w0 = layer->weights;
-        for (int32_t c = 0; c < layer->out_features; c += 2) {
-            /* An odd last output is computed twice and stored once. */
-            const int32_t second = c + 1 < layer->out_features ? 1 : 0;
-            const int8_t *const w1 = w0 + second * count;
-            int32_t sum0 = layer->bias[c] + share;
-            int32_t sum1 = layer->bias[c + second] + share;
-            for (int32_t i = 0; i < count; i++) {
-                const int32_t value = input[i];
-                sum0 += value * w0[i];
-                sum1 += value * w1[i];
-            }
-            output[c] = finish(layer, c, sum0);
-            if (second) {
-                output[c + 1] = finish(layer, c + 1, sum1);
-            }
-            w0 += 2 * count;
-        }
-        input += count;
-        output += layer->out_features;
-    }
+    dlink_connect(layer, input, output);
 }

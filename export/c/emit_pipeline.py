@@ -1,0 +1,103 @@
+"""The text of pipelines: their layers' constants, their tables, their calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from export.c.emit import array_text, struct_text, title
+from export.c.pipeline import COLUMNS, Pipeline, Stream
+from export.c.stages import Stage
+
+
+# Of a depthwise layer's two copies of its weights, one is compiled.
+_ONLY = {"weights": "#ifndef DLINK_DSP", "weights4": "#ifdef DLINK_DSP"}
+
+
+def pipeline_text(number: int, pipeline: Pipeline, offsets: Mapping[str, int]) -> str:
+    """Constants and tables of one pipeline."""
+    text = "".join(_stage_constants(pipeline, i) for i in range(len(pipeline.stages)))
+    first, last = pipeline.stages[0].op.index, pipeline.stages[-1].op.index
+    along = "columns" if pipeline.axis == COLUMNS else "rows"
+    text += (
+        f"/* Layers {first} to {last}, {pipeline.step} {along} of the input at a time. What each"
+        " tensor holds at most: */\n"
+    )
+    text += f"static const dlink_stream_t streams{number}[{len(pipeline.streams)}] = {{\n"
+    for i, stream in enumerate(pipeline.streams):
+        text += f"    {{{_stream(pipeline, i, stream, offsets)}}},\n"
+    text += "};\n"
+    text += f"static const dlink_stage_t stages{number}[{len(pipeline.stages)}] = {{\n"
+    for i, stage in enumerate(pipeline.stages):
+        text += f"    {{{_stage(pipeline, i, stage, offsets)}}},\n"
+    text += "};\n"
+    fields = {
+        "streams": f"streams{number}",
+        "stages": f"stages{number}",
+        "stream_count": len(pipeline.streams),
+        "stage_count": len(pipeline.stages),
+        "axis": "DLINK_COLUMNS" if pipeline.axis == COLUMNS else "DLINK_ROWS",
+        "step": pipeline.step,
+        "state": offsets["state"],
+    }
+    body = struct_text(fields, "")
+    return text + f"static const dlink_pipeline_t pipeline{number} = {body};\n\n"
+
+
+def _stage_constants(pipeline: Pipeline, i: int) -> str:
+    stage = pipeline.stages[i]
+    prefix = f"layer{stage.op.index}"
+    fields = dict(stage.fields)
+    if "block" in fields:
+        fields["block"] = pipeline.blocks[i]
+    only = _ONLY if "weights4" in fields else {}
+    text = f"/* {title(stage.op)} */\n"
+    for name, array in stage.arrays.items():
+        text += _guarded(array_text(f"{prefix}_{name}", array), only.get(name))
+    body = struct_text(fields, prefix)
+    for name, guard in only.items():
+        line = f"    .{name} = {prefix}_{name},\n"
+        body = body.replace(line, _guarded(line, guard))
+    return text + f"static const dlink_{stage.struct}_t {prefix} = {body};\n\n"
+
+
+def _guarded(text: str, guard: str | None) -> str:
+    return f"{guard}\n{text}#endif\n" if guard else text
+
+
+def _stream(pipeline: Pipeline, i: int, stream: Stream, offsets: Mapping[str, int]) -> str:
+    """One initialiser: offset, row, length, position, rows."""
+    _, height, width, channels = stream.tensor.shape
+    if stream is pipeline.source:
+        offset = "DLINK_FROM_INPUT"
+    elif stream is pipeline.result:
+        offset = "DLINK_FROM_OUTPUT"
+    else:
+        offset = str(offsets[f"stream{i}"])
+    whole = stream in (pipeline.source, pipeline.result)
+    if pipeline.axis == COLUMNS:
+        row = (width if whole else stream.capacity) * channels
+        numbers = (row, width, channels, height)
+    else:
+        numbers = (width * channels, height, width * channels, 1)
+    held = "" if whole else f" /* {stream.capacity} of {pipeline.length(stream)} */"
+    return ", ".join([offset, *map(str, numbers)]) + held
+
+
+def _stage(pipeline: Pipeline, i: int, stage: Stage, offsets: Mapping[str, int]) -> str:
+    """One initialiser, in the order of dlink_stage_t."""
+    axis, across = pipeline.axis, 1 - pipeline.axis
+    streams = pipeline.reads[i]
+    numbers = [
+        str(streams[0]),
+        str(streams[1]) if len(streams) > 1 else "DLINK_NO_STREAM",
+        str(i + 1),
+        str(stage.size[axis]),
+        str(stage.stride[axis]),
+        str(stage.pad[axis]),
+        str(stage.inputs[0].shape[1 + across]),
+        str(stage.op.output.shape[1 + across]),
+        str(stage.pad[across]),
+        str(offsets.get(f"scratch{i}", 0)),
+    ]
+    return f"dlink_{stage.kernel}, &layer{stage.op.index}, " + ", ".join(numbers)
+

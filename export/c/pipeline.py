@@ -1,0 +1,306 @@
+"""Pipelines: runs of layers that the library carries an image through strip by strip.
+
+The arithmetic of positions mirrors runtime/dlink_pipeline.c; what each stream must hold at most is
+found by running it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from export.c import graph as g
+from export.c.stages import Stage, can_be_stage, lower_stage
+
+ROWS, COLUMNS = 0, 1
+PLACE_BYTES = 12  # dlink_place_t
+STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+SCRATCH = (1024, 2048, 4096, 8192)
+MEMORY_POWER = 0.25  # halving the arena may cost a sixth of the instructions more
+GROUP = 3  # pixels that a convolution multiplies at once
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A tensor inside a pipeline; `capacity` positions are held at most.
+
+    `passing`: none is held from one step to the next, so that its memory serves others meanwhile.
+    """
+
+    tensor: g.Tensor
+    root: int
+    capacity: int
+    passing: bool = False
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Arena memory of a pipeline, in use from stage `first` to stage `last`."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Stages between one input tensor and one output tensor, whole ones both.
+
+    Attributes
+    ----------
+    axis : ROWS or COLUMNS, the axis along which strips go.
+    step : positions of the input taken at once.
+    blocks : for each stage the pixels that a convolution gathers at once.
+    streams : first the input, then each stage's output.
+    reads : for each stage the numbers of the streams that it reads.
+    """
+
+    stages: tuple[Stage, ...]
+    axis: int
+    step: int
+    blocks: tuple[int, ...]
+    streams: tuple[Stream, ...]
+    reads: tuple[tuple[int, ...], ...]
+
+    @property
+    def source(self) -> Stream:
+        """What the first stage reads."""
+        return self.streams[0]
+
+    @property
+    def result(self) -> Stream:
+        """What the last stage writes."""
+        return self.streams[-1]
+
+    def length(self, stream: Stream) -> int:
+        """Positions of the whole tensor."""
+        return stream.tensor.shape[1 + self.axis]
+
+    def stream_bytes(self, stream: Stream) -> int:
+        """Bytes of the positions held."""
+        shape = list(stream.tensor.shape)
+        shape[1 + self.axis] = stream.capacity
+        return -(-shape[1] * shape[2] * shape[3] // 4) * 4
+
+    def inner(self) -> list[Inner]:
+        """What the pipeline keeps in the arena beside its input and output.
+
+        Streams by number, then the state, then each stage's scratch memory.
+        """
+        last = len(self.stages) - 1
+        found = []
+        for i, stream in enumerate(self.streams[1:-1]):
+            readers = [j for j, numbers in enumerate(self.reads) if i + 1 in numbers]
+            life = (i, max(readers)) if stream.passing else (0, last)
+            found.append(Inner(f"stream{i + 1}", self.stream_bytes(stream), *life))
+        found.append(Inner("state", PLACE_BYTES * len(self.streams), 0, last))
+        for i, (stage, block) in enumerate(zip(self.stages, self.blocks, strict=True)):
+            if size := stage.scratch_bytes(block):
+                found.append(Inner(f"scratch{i}", size, i, i))
+        return found
+
+    @cached_property
+    def live_bytes(self) -> int:
+        """Most arena bytes in use at once, the result included."""
+        inner = self.inner()
+        steps = range(len(self.stages))
+        most = max(sum(b.size for b in inner if b.first <= s <= b.last) for s in steps)
+        return most + self.stream_bytes(self.result)
+
+
+@dataclass
+class _Place:
+    first: int
+    end: int
+    limit: int = 0
+    most: int = 0
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What a run of a pipeline does.
+
+    Attributes
+    ----------
+    most : positions held at most, by root.
+    passing : roots of which no position is held from one step to the next.
+    counts : positions computed, by stage and step.
+    read_from, read_to : positions of the input that are read, the last one not included.
+    """
+
+    most: dict[int, int]
+    passing: set[int]
+    counts: list[list[int]]
+    read_from: int
+    read_to: int
+
+
+class Walk:
+    """dlink_pipeline_run without the data: what each step computes, what each stream holds."""
+
+    def __init__(self, stages: Sequence[Stage], roots: dict[int, int], axis: int) -> None:
+        self.stages, self.axis = stages, axis
+        self.reads = [[roots[t.index] for t in stage.inputs] for stage in stages]
+        self.writes = [roots[stage.op.output.index] for stage in stages]
+        self.source = self.reads[0][0]
+        self.lengths = {self.source: stages[0].inputs[0].shape[1 + axis]}
+        for stage, root in zip(stages, self.writes, strict=True):
+            self.lengths[root] = stage.op.output.shape[1 + axis]
+
+    def run(self, step: int, first: int = 0, last: int | None = None) -> Walked:
+        """Outputs first..last-1, `step` positions of the input at a time; everything by default."""
+        last = self.lengths[self.writes[-1]] if last is None else last
+        places = self._begin(first)
+        self._find_limits(places, last)
+        source = places[self.source]
+        read_from = source.first
+        passing = set(self.writes[:-1])
+        counts: list[list[int]] = [[] for _ in self.stages]
+        while source.end < source.limit:
+            source.end = min(source.end + step, source.limit)
+            for i, root in enumerate(self.writes):
+                place, end = places[root], self._ready(places, i)
+                if end > place.end:
+                    place.first = max(place.first, self._kept(places, root))
+                    counts[i].append(end - place.end)
+                    place.end = end
+                    place.most = max(place.most, end - place.first)
+            passing = {r for r in passing if self._kept(places, r) == places[r].end}
+        most = {root: place.most for root, place in places.items()}
+        return Walked(most, passing, counts, read_from, source.limit)
+
+    def _start(self, stage: Stage, at: int) -> int:
+        return max(at * stage.stride[self.axis] - stage.pad[self.axis], 0)
+
+    def _begin(self, first: int) -> dict[int, _Place]:
+        starts = dict(self.lengths)
+        starts[self.writes[-1]] = first
+        for i in reversed(range(len(self.stages))):
+            for root in self.reads[i]:
+                start = self._start(self.stages[i], starts[self.writes[i]])
+                starts[root] = min(starts[root], start)
+        return {root: _Place(start, start) for root, start in starts.items()}
+
+    def _find_limits(self, places: dict[int, _Place], last: int) -> None:
+        places[self.writes[-1]].limit = last
+        for i in reversed(range(len(self.stages))):
+            stage, axis = self.stages[i], self.axis
+            limit = (places[self.writes[i]].limit - 1) * stage.stride[axis] - stage.pad[axis]
+            limit = min(limit + stage.size[axis], self.lengths[self.reads[i][0]])
+            for root in self.reads[i]:
+                places[root].limit = max(places[root].limit, limit)
+
+    def _ready(self, places: dict[int, _Place], i: int) -> int:
+        stage, axis = self.stages[i], self.axis
+        source, *second = (places[root] for root in self.reads[i])
+        end = places[self.writes[i]].limit
+        if source.end < source.limit:
+            covered = source.end + stage.pad[axis] - stage.size[axis]
+            end = 0 if covered < 0 else min(end, covered // stage.stride[axis] + 1)
+        return min([end, *(place.end for place in second)])
+
+    def _kept(self, places: dict[int, _Place], root: int) -> int:
+        kept = places[root].end
+        for i, reads in enumerate(self.reads):
+            if root in reads:
+                kept = min(kept, self._start(self.stages[i], places[self.writes[i]].end))
+        return kept
+
+
+def build(ops: Sequence[g.Op], roots: dict[int, int]) -> Pipeline:
+    """The best pipeline of these layers (step and blocks by :func:`_cost`)."""
+    stages = tuple(lower_stage(op) for op in ops)
+    height, width = stages[0].inputs[0].shape[1:3]
+    axis = COLUMNS if width > height else ROWS
+    walk = Walk(stages, roots, axis)
+    order = [walk.source, *walk.writes]
+    numbers = tuple(tuple(order.index(root) for root in reads) for reads in walk.reads)
+    best: tuple[float, Pipeline] | None = None
+    length, unit = walk.lengths[walk.source], stages[0].stride[axis]
+    for step in sorted({min(strip * unit, length) for strip in STRIPS}):
+        walked = walk.run(step)
+        streams = [Stream(stages[0].inputs[0], walk.source, walk.lengths[walk.source])]
+        for stage, root in zip(stages, walk.writes, strict=True):
+            whole = walk.lengths[root] if root == walk.writes[-1] else walked.most[root]
+            streams.append(Stream(stage.op.output, root, whole, root in walked.passing))
+        for scratch in SCRATCH:
+            blocks = tuple(
+                _block(s, _across(s, axis) * max(walked.counts[i]), scratch)
+                for i, s in enumerate(stages)
+            )
+            pipeline = Pipeline(stages, axis, step, blocks, tuple(streams), numbers)
+            cost = _cost(pipeline, walked)
+            if best is None or cost < best[0]:
+                best = cost, pipeline
+    assert best is not None
+    return best[1]
+
+
+def _across(stage: Stage, axis: int) -> int:
+    """Output pixels of one position."""
+    return stage.op.output.shape[2 - axis]
+
+
+def _block(stage: Stage, most: int, scratch: int) -> int:
+    """Pixels to gather at once: in whole groups, within `scratch` bytes, no more than there are."""
+    if not stage.words:
+        return 0
+    groups = max((scratch // (4 * (1 + stage.words)) - 2) // GROUP, 1)
+    return min(groups * GROUP, -(-most // GROUP) * GROUP)
+
+
+def _cost(pipeline: Pipeline, walked: Walked) -> float:
+    """Instructions times a power of the arena: memory must pay for itself.
+
+    A rough count of the DSP kernels' instructions: by multiplication, weight widened, step.
+    """
+    instructions = 0.0
+    for i, (stage, block) in enumerate(zip(pipeline.stages, pipeline.blocks, strict=True)):
+        across = _across(stage, pipeline.axis)
+        for count in walked.counts[i]:
+            pixels = across * count
+            channels = stage.op.output.shape[3]
+            instructions += 250
+            if stage.words:
+                groups = -(-pixels // GROUP)
+                passes = -(-pixels // block)
+                instructions += groups * GROUP * stage.window_bytes * channels * 0.75
+                instructions += passes * stage.window_bytes * channels * 1.4
+            instructions += pixels * channels * 12
+    return instructions * float(pipeline.live_bytes) ** MEMORY_POWER
+
+
+def runs(ops: Sequence[g.Op], roots: dict[int, int], output_root: int) -> list[list[g.Op]]:
+    """The layers in lists: those of one pipeline together, every other layer alone.
+
+    A pipeline has one input tensor and one output tensor.
+    """
+    found: list[list[g.Op]] = []
+    start = 0
+    while start < len(ops):
+        length = 1
+        for end in range(len(ops), start + 1, -1):
+            if _closed(ops, start, end, roots, output_root):
+                length = end - start
+                break
+        found.append(list(ops[start : start + length]))
+        start += length
+    return found
+
+
+def _closed(
+    ops: Sequence[g.Op], start: int, end: int, roots: dict[int, int], output_root: int
+) -> bool:
+    part = ops[start:end]
+    if not all(can_be_stage(op) for op in part):
+        return False
+    made = {roots[op.output.index] for op in part}
+    result = roots[part[-1].output.index]
+    sources = {roots[t.index] for op in part for t in op.inputs} - made
+    elsewhere = [*ops[:start], *ops[end:]]
+    read_elsewhere = {roots[t.index] for op in elsewhere for t in op.inputs if t.index in roots} | {
+        output_root
+    }
+    return len(sources) == 1 and not (made - {result}) & read_elsewhere

@@ -1,0 +1,45 @@
+#include "dlink_pool_stage.h"
+
+/* Rounded to nearest, halves away from zero. */
+DLINK_INLINE int32_t mean(const dlink_pool_stage_t *layer, int32_t sum, int32_t count,
+                          int32_t full)
+{
+    const int32_t sign = sum >> 31;
+    const uint32_t size = (uint32_t)((sum ^ sign) - sign) + ((uint32_t)count >> 1);
+    const uint32_t quotient =
+        full ? (size * layer->reciprocal) >> 24 : size / (uint32_t)count;
+    return ((int32_t)quotient ^ sign) - sign;
+}
+
+static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *out)
+{
+    const int32_t channels = layer->channels;
+    const int32_t count = patch.height * patch.width;
+    const int32_t full = layer->reciprocal != 0
+                         && count == layer->slide.kernel_height * layer->slide.kernel_width;
+    for (int32_t c = 0; c < channels; c++) {
+        const int8_t *row = patch.first + c;
+        int32_t sum = 0;
+        for (int32_t ky = patch.height; ky > 0; ky--) {
+            const int8_t *x = row;
+            for (int32_t kx = patch.width; kx > 0; kx--) {
+                sum += *x;
+                x += channels;
+            }
+            row += patch.row;
+        }
+        out[c] = dlink_clamp(mean(layer, sum, count, full), layer->low, layer->high);
+    }
+}
+
+void dlink_average_pool_stage(const void *parameters, const dlink_view_t *view)
+{
+    const dlink_pool_stage_t *const layer = (const dlink_pool_stage_t *)parameters;
+    for (int32_t y = 0; y < view->out_height; y++) {
+        int8_t *out = view->out + y * view->out_row;
+        for (int32_t x = 0; x < view->out_width; x++) {
+            pixel(layer, dlink_patch(layer, view, y, x), out);
+            out += layer->channels;
+        }
+    }
+}

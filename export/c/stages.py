@@ -1,0 +1,236 @@
+"""Layers as stages of a pipeline: how each slides along an axis, and its constants for the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.c import graph as g
+from export.c import requant
+from export.c.layers import Array, Struct, _fold
+from targets.errors import InputError
+
+PLAIN_SHIFT_MOST = 20
+_UINT16_MAX = 2**16 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One layer. Kernel ``conv_stage`` is function ``dlink_conv_stage`` in the file of that name.
+
+    `size`, `stride` and `pad` are (height, width): the extent of a window with its dilation, the
+    step to the next one, and the padding before the first.
+    """
+
+    op: g.Op
+    kernel: str
+    struct: str
+    fields: Struct
+    size: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> tuple[g.Tensor, ...]:
+        """One tensor, or two of equal shape."""
+        return self.op.inputs
+
+    @property
+    def window_bytes(self) -> int:
+        """Values under a window of a convolution; 0 for other layers."""
+        return prod(self.op.weights.shape[1:]) if self.kernel == "conv_stage" else 0  # type: ignore[attr-defined]
+
+    @property
+    def words(self) -> int:
+        """32-bit words of a widened window (dlink_conv_stage.c)."""
+        return self.window_bytes // 4 * 2 + min(self.window_bytes % 4, 2)
+
+    def scratch_bytes(self, block: int) -> int:
+        """Scratch memory of the kernel with `block` pixels gathered at once."""
+        if self.kernel == "conv_stage":
+            words = block + (block + 2) * self.words
+            return 4 * words + -(-self.window_bytes // 4) * 4
+        if isinstance(self.op, g.DepthwiseConv2D):
+            taps = prod(self.op.window.kernel)
+            return 8 * taps + -(-taps * self.op.inputs[0].shape[3] // 4) * 4
+        return 0
+
+
+def can_be_stage(op: g.Op) -> bool:
+    """Whether the layer can work on a part of its image at a time."""
+    if isinstance(op, g.Add):
+        a, b = op.inputs
+        constant = a.data is not None or b.data is not None
+        return a.shape == b.shape and len(a.shape) == 4 and a.shape[0] == 1 and not constant
+    return isinstance(op, g.Conv2D | g.DepthwiseConv2D | g.Pool2D) and _small(op)
+
+
+def _small(op: g.Op) -> bool:
+    """Whether all sizes fit the structs' 16 bits (and 32-bit products of them are safe)."""
+    sizes = (*op.inputs[0].shape, *op.output.shape, prod(op.inputs[0].shape[2:]))
+    return max((*sizes, prod(op.output.shape[2:]))) <= _UINT16_MAX
+
+
+def lower_stage(op: g.Op) -> Stage:
+    """The stage of `op`, for which :func:`can_be_stage` holds.
+
+    Raises
+    ------
+    InputError
+        If a scale ratio or a sum does not fit the reference's 32-bit arithmetic.
+    """
+    try:
+        if isinstance(op, g.DepthwiseConv2D):
+            return _conv(_as_conv(op)) if op.inputs[0].shape[3] == 1 else _depthwise(op)
+        if isinstance(op, g.Conv2D):
+            return _conv(op)
+        return _pool(op) if isinstance(op, g.Pool2D) else _add(cast("g.Add", op))
+    except ValueError as err:
+        raise InputError(
+            f"layer cannot be computed in 32-bit integers: {err}",
+            where=op.where,
+            todo="Calibrate and quantise the model again.",
+        ) from None
+
+
+def _as_conv(op: g.DepthwiseConv2D) -> g.Conv2D:
+    """A depthwise convolution of one channel is a convolution: each output has its own filter."""
+    fields = {k: v for k, v in vars(op).items() if k != "weights"}
+    return g.Conv2D(**fields, weights=np.moveaxis(op.weights, 3, 0))
+
+
+def _requant(op: g.Weighted, folded: NDArray[np.int32], axis: int) -> tuple[Struct, dict[str, Any]]:
+    """The ``dlink_requant_t`` and its arrays, one multiplier and shift per output channel."""
+    pairs = requant.conv_multipliers(op.inputs[0].scale, op.weight_scales, op.output.scale)
+    pairs = pairs * op.bias.size if len(pairs) == 1 else pairs
+    multiplier = np.array([m for m, _ in pairs], np.int32)
+    shift = np.array([s for _, s in pairs], np.int8)
+    others = tuple(i for i in range(op.weights.ndim) if i != axis)
+    bound = np.abs(folded.astype(np.int64)) + 128 * np.abs(op.weights.astype(np.int64)).sum(others)
+    short = (shift < 0) & (shift >= -PLAIN_SHIFT_MOST) & (multiplier > 0) & (bound < 2**30)
+    plain = bool(short.all())
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    fields = {
+        "multiplier": Array("multiplier"),
+        "shift": Array("shift"),
+        "zero_point": op.output.zero_point,
+        "low": low,
+        "high": high,
+        "plain_shift": int(plain),
+    }
+    return fields, {"multiplier": multiplier, "shift": -shift if plain else shift}
+
+
+def _slide(window: g.Window) -> Struct:
+    pairs = (("kernel", window.kernel), ("stride", window.stride), ("dilation", window.dilation))
+    return {
+        f"{name}_{axis}": value
+        for name, pair in pairs
+        for axis, value in zip(("height", "width"), pair, strict=True)
+    }
+
+
+def _geometry(window: g.Window) -> dict[str, tuple[int, int]]:
+    size = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilation, strict=True)]
+    return {"size": (size[0], size[1]), "stride": window.stride, "pad": window.padding}
+
+
+def _conv(op: g.Conv2D) -> Stage:
+    folded = _fold(op, 0)
+    output, arrays = _requant(op, folded, 0)
+    fields = {
+        "slide": _slide(op.window),
+        "in_channels": op.inputs[0].shape[3],
+        "out_channels": op.output.shape[3],
+        "block": 0,  # the pipeline's choice
+        "padding": op.inputs[0].zero_point,
+        "weights": Array("weights"),
+        "bias": Array("bias"),
+        "requant": output,
+    }
+    arrays = {"weights": op.weights, "bias": folded, **arrays}
+    return Stage(op, "conv_stage", "conv_stage", fields, arrays=arrays, **_geometry(op.window))
+
+
+def _depthwise(op: g.DepthwiseConv2D) -> Stage:
+    folded = _fold(op, 3)
+    output, arrays = _requant(op, folded, 3)
+    channels = op.inputs[0].shape[3]
+    multiplier = op.output.shape[3] // channels
+    fields = {
+        "slide": _slide(op.window),
+        "in_channels": channels,
+        "multiplier": multiplier,
+        "padding": op.inputs[0].zero_point,
+        "weights": Array("weights"),
+        "bias": Array("bias"),
+        "requant": output,
+    }
+    arrays = {"weights": op.weights, "bias": folded, **arrays}
+    if channels % 4 == 0:
+        fields["weights4"] = Array("weights4")
+        arrays["weights4"] = _by_four(op.weights, multiplier)
+    return Stage(
+        op, "depthwise_stage", "depthwise_stage", fields, arrays=arrays, **_geometry(op.window)
+    )
+
+
+def _by_four(weights: NDArray[np.int8], multiplier: int) -> NDArray[np.uint32]:
+    """Words of two int16 for the DSP kernel: [channels / 4][multiplier][taps][0 2 | 1 3]."""
+    taps = weights.shape[1] * weights.shape[2]
+    parted = weights.reshape(taps, -1, 4, multiplier).transpose(1, 3, 0, 2)
+    pairs = parted[..., [0, 2, 1, 3]].astype("<i2")
+    return np.ascontiguousarray(pairs).reshape(-1).view("<u4")
+
+
+def _pool(op: g.Pool2D) -> Stage:
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    fields = {
+        "slide": _slide(op.window),
+        "channels": op.inputs[0].shape[3],
+        "low": low,
+        "high": high,
+    }
+    kernel = "max_pool_stage"
+    if op.kind == "AVERAGE_POOL_2D":
+        kernel = "average_pool_stage"
+        fields["reciprocal"] = reciprocal(prod(op.window.kernel))
+    return Stage(op, kernel, "pool_stage", fields, **_geometry(op.window))
+
+
+def reciprocal(count: int) -> int:
+    """``size * r >> 24 == size // count`` for every ``|sum| + count // 2`` of int8; 0 if none is."""
+    most = 128 * count + count // 2
+    found = -(-(1 << 24) // count)
+    if most * found >= 2**32:
+        return 0
+    sizes = np.arange(most + 1, dtype=np.uint64)
+    exact = bool(((sizes * np.uint64(found)) >> np.uint64(24) == sizes // np.uint64(count)).all())
+    return found if exact else 0
+
+
+def _add(op: g.Add) -> Stage:
+    a, b = op.inputs
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    pair_a, pair_b, pair_out = requant.add_multipliers(a.scale, b.scale, op.output.scale)
+    fields = {
+        "channels": op.output.shape[3],
+        "offset_a": -a.zero_point,
+        "multiplier_a": pair_a[0],
+        "shift_a": -pair_a[1],
+        "offset_b": -b.zero_point,
+        "multiplier_b": pair_b[0],
+        "shift_b": -pair_b[1],
+        "multiplier_out": pair_out[0],
+        "shift_out": -pair_out[1],
+        "zero_point": op.output.zero_point,
+        "low": low,
+        "high": high,
+    }
+    return Stage(op, "add_stage", "add_stage", fields)
