@@ -135,7 +135,7 @@ class SerialLink:
         for attempt in range(attempts or self.attempts):
             self.traffic.sent_again += attempt != 0
             self._write(data if attempt == 0 else b"\n" + data)
-            answer = self._answer(sequence, timeout_s or self.timeout_s)
+            answer = self._answer(sequence, timeout_s or self.timeout_s, again=attempt != 0)
             if answer is not None:
                 return answer
         raise self._no_answer(command, self.traffic.dropped - dropped)
@@ -155,8 +155,11 @@ class SerialLink:
             " (--build-serial), then reset the board.",
         )
 
-    def _answer(self, sequence: str, timeout_s: float) -> list[str] | None:
-        """Wait for the answer to `sequence`; None if it is time to send the request again."""
+    def _answer(self, sequence: str, timeout_s: float, *, again: bool) -> list[str] | None:
+        """Wait for the answer to `sequence`; None if it is time to send the request (yet) again.
+
+        A request sent `again` may first be told of the torso that the empty line before it ended.
+        """
         deadline = time.monotonic() + timeout_s
         while (line := self._read_line(deadline)) is not None:
             text = unframe(line)
@@ -168,7 +171,10 @@ class SerialLink:
                 raise InputError(f"the firmware faulted ({rest})", where=self.port)
             state, *words = rest.split(" ")
             if state == "error" and words and words[0] in _NOT_RECEIVED:
-                return None
+                if not again:
+                    return None
+                again = False
+                continue
             if first != sequence:
                 continue  # the greeting after a reset, or an answer that came too late
             if state == "ok":
