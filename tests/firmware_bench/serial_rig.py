@@ -73,7 +73,8 @@ def _hold(port):
 class Relay:
     """Passes lines between a host and a board; `to_board` and `to_host` may change each.
 
-    Both are functions (line with its end) -> bytes; :meth:`vanish` takes the host's port away.
+    Both are functions (line with its end) -> bytes. Setting `pulled` takes the host's port away, as
+    when a cable is pulled.
     """
 
     def __init__(self, board_port, *, to_board=bytes, to_host=bytes, greeting=b""):
@@ -84,7 +85,7 @@ class Relay:
         self._host, self._slave = pty.openpty()
         tty.setraw(self._slave)
         self.port = os.ttyname(self._slave)
-        self._over = threading.Event()
+        self.pulled, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self):
@@ -99,11 +100,9 @@ class Relay:
                 os.close(end)
 
     def vanish(self):
-        """Close the host's port, as when a cable is pulled; ends the relay."""
-        self._over.set()
+        """Pull the cable and wait until it is out."""
+        self.pulled.set()
         self._thread.join()
-        os.close(self._slave)
-        os.close(self._host)
 
     def _run(self):
         ends = {self._host: ("board", self._board), self._board: ("host", self._host)}
@@ -117,6 +116,8 @@ class Relay:
                     self._greeting = b""
                 for line in lines:
                     if data := self._hooks[name](line + b"\n"):
-                        if self._over.is_set():
-                            return
                         os.write(other, data)
+            if self.pulled.is_set():
+                os.close(self._slave)
+                os.close(self._host)
+                return
