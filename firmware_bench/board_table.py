@@ -36,6 +36,8 @@ def print_model(console: Console, results: Results) -> None:
         by_metric = {
             one.metric: one for one in results.select(target=run.target.id, model="student")
         }
+        if run.target.flash_terms is None:  # then the only estimate is the core's
+            by_metric.pop("latency_estimated", None)
         table.add_row(run.target.id, *(_cell(by_metric.get(metric)) for _, _, metric in _COLUMNS))
     console.print(table)
     for one in results.select(metric="latency_estimated"):

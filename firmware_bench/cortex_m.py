@@ -16,14 +16,17 @@ import numpy.typing as npt
 from firmware_bench.cores import find_core
 from firmware_bench.cycles import (
     Block,
+    board_cycles,
     count_by_class,
     describe,
     estimate_cycles,
+    fetched_bytes,
     milliseconds,
 )
 from firmware_bench.disassembly import disassemble
-from firmware_bench.emulator import Emulation, emulate
+from firmware_bench.emulator import Counter, Emulation, emulate
 from firmware_bench.memory import memory_use
+from firmware_bench.pipeline import TRIPLES
 from firmware_bench.toolchain import (
     ModelHeader,
     build_firmware,
@@ -33,6 +36,7 @@ from firmware_bench.toolchain import (
 )
 from targets.errors import InputError
 from targets.files import atomic_path
+from targets.target import FlashTerms
 
 __all__ = ["CortexMResult", "milliseconds", "run"]
 
@@ -63,7 +67,12 @@ class CortexMResult:
         Deepest word that a call overwrote below its caller's frame, over all windows. A frame
         whose lowest words are never written hides them.
     cycles_estimated : int or None
-        None for a core without a cycle model; `cycle_model` says why, or names rules and band.
+        Of the core alone; None if its cycle model is not installed. `cycle_model` says why, or
+        names the rules.
+    cycles_board : int or None
+        With the flash terms of the board, where they were given.
+    fetched_bytes, flash_misses : int
+        Of code executed, and of reads that the board's data cache did not hold (0 without terms).
     """
 
     machine: str
@@ -87,6 +96,9 @@ class CortexMResult:
     model_hash: str = ""
     instructions_range: tuple[int, int] = (0, 0)
     data_dependent: bool = False
+    cycles_board: int | None = None
+    fetched_bytes: int = 0
+    flash_misses: int = 0
 
 
 def run(
@@ -94,6 +106,7 @@ def run(
     core: str,
     windows: npt.NDArray[np.int8],
     *,
+    flash_terms: FlashTerms | None = None,
     work_dir: Path | None = None,
     timeout_s: float = 600.0,
 ) -> CortexMResult:
@@ -107,6 +120,8 @@ def run(
         One of :data:`firmware_bench.cores.CORES`.
     windows : ndarray of int8, shape (N, input_bytes)
         At least one. The first two are counted, the first of them twice.
+    flash_terms : FlashTerms, optional
+        What the flash of the board adds to the core's cycles.
     work_dir : Path, optional
         Where to leave firmware.elf and firmware.map; by default nothing is left.
     timeout_s : float
@@ -127,16 +142,21 @@ def run(
             firmware,
             windows[[0, 0, min(1, len(windows) - 1)]],
             timeout_s=timeout_s,
-            plugin=build_plugin(folder),
+            counter=Counter(build_plugin(folder), flash_terms),
         )
         plain = emulate(firmware, windows, timeout_s=timeout_s)
         _check_same_outputs(counted, plain, c_dir)
         memory = memory_use(firmware)
-        listing = disassemble(firmware.elf)
+        listing = disassemble(firmware.elf, llvm=core in TRIPLES)
         if work_dir is not None:
             _keep(folder, work_dir)
     first, again, other = counted.regions
     totals = (_instructions(first), _instructions(other))
+    cycles, fetched = estimate_cycles(core, first, listing), fetched_bytes(first)
+    misses = counted.flash_misses[0] if counted.flash_misses else 0
+    on_board = None
+    if cycles is not None and flash_terms is not None:
+        on_board = board_cycles(cycles, flash_terms, fetched, misses)
     return CortexMResult(
         machine=row.machine,
         core=row.name,
@@ -150,7 +170,7 @@ def run(
         ram_io_bytes=memory.ram_io,
         ram_static_bytes=memory.ram_static,
         stack_bytes=max(counted.stack_bytes, plain.stack_bytes),
-        cycles_estimated=estimate_cycles(core, first, listing),
+        cycles_estimated=cycles,
         cycle_model=describe(core),
         elf_sha256=firmware.elf_sha256,
         compiler=firmware.compiler,
@@ -159,6 +179,9 @@ def run(
         model_hash=firmware.header.hash,
         instructions_range=(min(totals), max(totals)),
         data_dependent=first != other,
+        cycles_board=on_board,
+        fetched_bytes=fetched,
+        flash_misses=misses,
     )
 
 

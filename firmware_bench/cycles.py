@@ -1,9 +1,11 @@
-"""From executed blocks to core cycles: an estimate by published rules, with nothing fitted.
+"""From executed blocks to cycles: an estimate by published rules, with nothing fitted.
 
-A block's cost is the sum over its instructions, plus the refill of the pipeline each time its last
-branch is taken. Approximations, all small: an instruction skipped inside an IT block costs as if
-executed; the pairing of loads does not reach from one block into the next; a division costs its
-slowest case. What a board adds (flash wait states, cache misses) is left out.
+Cortex-M0+, M4 and M33 go by the rules below, the dual-issue M7 and M55 by
+:mod:`firmware_bench.pipeline`. By the rules a block's cost is the sum over its instructions, plus
+the refill of the pipeline each time its last branch is taken. Approximations, all small: an
+instruction skipped inside an IT block costs as if executed; the pairing of loads does not reach
+from one block into the next; a division costs its slowest case. What a board adds (flash wait
+states, cache misses) comes from its own terms (:func:`board_cycles`), where they are known.
 """
 
 from __future__ import annotations
@@ -12,14 +14,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from firmware_bench import pipeline
 from firmware_bench.disassembly import CLASSES, Instruction, Listing
 from targets.errors import InputError
-
-BAND = (
-    "core only, zero wait states; with a board's own flash terms such estimates were within 5 % on "
-    "the calibrated board and about 10 % (Cortex-M33 to 16 %) on another board of the same core; "
-    "without them nets that stream weights from flash came out up to 32 % too low"
-)
+from targets.target import FlashTerms
 
 _REGISTER = re.compile(r"\b(?:r\d+|sp|lr|pc|ip|fp|sl|sb|[sd]\d+)\b")
 _MULTIPLE = re.compile(r"ldm|stm|push|pop|vldm|vstm|vpush|vpop")
@@ -112,33 +110,61 @@ MODELS = {
         "instruction timing of the Cortex-M4 TRM (Arm prints none for the M33)", 2, _cost_armv7em
     ),
 }
-_NO_MODEL = {
-    "cortex-m7": "no estimate: the core issues two instructions at once and needs a pipeline model",
-    "cortex-m55": "no estimate: its vector unit overlaps instructions and needs a pipeline model",
+_PIPELINES = {
+    "cortex-m7": "llvm-mca 19 per executed block (LLVM's model of the Cortex-M7)",
+    "cortex-m55": "llvm-mca 19 per executed block (LLVM's model of the Cortex-M55)",
 }
 
 
 def describe(core: str) -> str:
-    """Say by which rules cycles of `core` are estimated and how far off that may be, or why not."""
-    return f"{MODELS[core].source}; {BAND}" if core in MODELS else _NO_MODEL[core]
+    """Say by which rules cycles of `core` are estimated, or why they are not."""
+    if core in MODELS:
+        return MODELS[core].source
+    return _PIPELINES[core] if pipeline.available() else f"no estimate: {pipeline.MISSING}"
 
 
-def estimate_cycles(core: str, blocks: Iterable[Block], listing: Listing) -> int | None:
-    """Estimate the core cycles of `blocks`; None for a core without a model."""
+def estimate_cycles(core: str, blocks: Sequence[Block], listing: Listing) -> int | None:
+    """Estimate the core cycles of `blocks`; None for a core whose model is not installed.
+
+    `listing` must be llvm-objdump's for a core of :data:`firmware_bench.pipeline.TRIPLES`.
+    """
     model = MODELS.get(core)
-    if model is None:
+    code = [_instructions(block, listing) for block in blocks]
+    if model is not None:
+        return sum(
+            block.executions * straight_cycles(model, instructions)
+            + block.taken * model.taken_branch
+            for block, instructions in zip(blocks, code, strict=True)
+        )
+    if not pipeline.available():
         return None
-    return sum(
-        block.executions * straight_cycles(model, _instructions(block, listing))
-        + block.taken * model.taken_branch
-        for block in blocks
-    )
+    cycles = pipeline.block_cycles(core, code)
+    return round(sum(block.executions * each for block, each in zip(blocks, cycles, strict=True)))
+
+
+def board_cycles(core_cycles: int, terms: FlashTerms, fetched_bytes: int, misses: int) -> int:
+    """Add what a board's flash costs to the core's cycles.
+
+    Parameters
+    ----------
+    fetched_bytes : int
+        Bytes of code that were executed, repeats included.
+    misses : int
+        Reads of constants from flash that the board's data cache did not hold.
+    """
+    fetches = fetched_bytes / terms.fetch_bytes
+    return round(core_cycles + fetches * terms.fetch_cycles + misses * terms.miss_cycles)
 
 
 def straight_cycles(model: CycleModel, instructions: Sequence[Instruction]) -> int:
     """Cost of one pass through `instructions` with no branch taken."""
     before = [None, *instructions[:-1]]
     return sum(map(model.cost, instructions, before))
+
+
+def fetched_bytes(blocks: Iterable[Block]) -> int:
+    """Bytes of code executed, repeats included."""
+    return sum(block.size * block.executions for block in blocks)
 
 
 def count_by_class(blocks: Iterable[Block], listing: Listing) -> dict[str, int]:

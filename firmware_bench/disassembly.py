@@ -1,13 +1,15 @@
 """Which instruction stands at which address of a firmware, and of which class it is.
 
-The compiler's own objdump disassembles: it is there wherever the firmware can be built, knows the
-literal pools by the file's mapping symbols, and spares the bench a dependency. It does not decode
-the vector extension of the Cortex-M55: those instructions count as class ``other``.
+The compiler's own objdump disassembles: it is there wherever the firmware can be built and knows
+the literal pools by the file's mapping symbols. It does not decode the vector extension of the
+Cortex-M55, whose instructions then count as class ``other``: where llvm-objdump is installed, that
+one reads the firmware of the cores that LLVM's pipeline models are asked about.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -16,19 +18,21 @@ from pathlib import Path
 
 from firmware_bench.toolchain import require_tool
 
+LLVM_OBJDUMP = "llvm-objdump-19"
 CLASSES = ("load", "store", "multiply", "alu", "branch", "other")
 
 _CONDITION = "(?:eq|ne|cs|cc|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?"
+_LOOP = r"(?:le|wls|dls)(?:tp)?(?:\.\d+)?$"
 # Tried in this order. In Thumb every mnemonic that starts with sm or um multiplies.
 _CLASS_PATTERNS = {
     "other": r"\.|ldc|stc|cdp|mcr|mrc|mrrc|<",
-    "branch": rf"(?:b|bl|bx|blx){_CONDITION}(?:\.[nw])?$|cbn?z|tb[bh]|(?:le|wls|dls)$",
-    "load": r"ldr|ldm|ldmia|ldmdb|pop|vldr|vldm|vpop|lda",
-    "store": r"str|stm|push|vstr|vstm|vpush|stl",
-    "multiply": r"mul|ml[as]|sm|um|v(?:n?mul|n?ml[as]|fn?m[as])",
+    "branch": rf"(?:b|bl|bx|blx){_CONDITION}(?:\.[nw])?$|cbn?z|tb[bh]|{_LOOP}",
+    "load": r"ldr|ldm|pop|vld|vpop|lda",
+    "store": r"str|stm|push|vst|vpush|stl",
+    "multiply": r"mul|ml[as]|sm|um|v(?:q?r?d?n?m(?:ul|l[as])|fn?m[as])",
 }
 _PATTERNS = {name: re.compile(pattern) for name, pattern in _CLASS_PATTERNS.items()}
-_LINE = re.compile(r"^\s*([0-9a-f]+):\t([0-9a-f ]+?)\s*\t(\S+)(?:\t([^@;]*))?")
+_LINE = re.compile(r"^\s*([0-9a-f]+):\s+([0-9a-f ]+?)\s*\t(\S+)(?:\t([^@;]*))?")
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,11 @@ class Listing:
         return block
 
 
-def disassemble(elf: Path) -> Listing:
-    """Disassemble the code sections of `elf` with arm-none-eabi-objdump."""
+def disassemble(elf: Path, *, llvm: bool = False) -> Listing:
+    """Disassemble the code sections of `elf`, with llvm-objdump if asked for and installed."""
+    program = shutil.which(LLVM_OBJDUMP) if llvm else None
     text = subprocess.run(
-        [require_tool("arm-none-eabi-objdump"), "-d", str(elf)],
+        [program or require_tool("arm-none-eabi-objdump"), "-d", str(elf)],
         check=True,
         capture_output=True,
         text=True,
@@ -85,7 +90,7 @@ def disassemble(elf: Path) -> Listing:
 
 
 def parse_objdump(text: str) -> list[Instruction]:
-    """Parse the output of ``objdump -d``; lines that are no instruction are left out."""
+    """Parse the output of ``objdump -d``, either one's; other lines are left out."""
     return [
         Instruction(
             int(match[1], 16),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from firmware_bench.elf import read_elf
 from firmware_bench.toolchain import Firmware, require_tool
 from targets.errors import InputError
 from targets.files import sha256
+from targets.target import FlashTerms
 
 _STATUS = {1: "null pointer", 2: "arena too small", 3: "arena misaligned"}
 
@@ -28,12 +29,23 @@ _STATUS = {1: "null pointer", 2: "arena too small", 3: "arena misaligned"}
 class Emulation:
     """Outputs int8 (N, output_bytes); stack bytes below the caller, the deepest of all windows.
 
-    `regions` holds the executed blocks of each window's call, if they were counted.
+    `regions` holds the executed blocks of each window's call, if they were counted, and
+    `flash_misses` its reads that a data cache in front of the flash would not have held, if one was
+    simulated.
     """
 
     outputs: npt.NDArray[np.int8]
     stack_bytes: int
     regions: list[list[Block]]
+    flash_misses: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Counter:
+    """The counting plugin, and the terms of the data cache that it simulates beside counting."""
+
+    plugin: Path
+    flash: FlashTerms | None = None
 
 
 def emulate(
@@ -41,9 +53,9 @@ def emulate(
     windows: npt.NDArray[np.int8],
     *,
     timeout_s: float,
-    plugin: Path | None = None,
+    counter: Counter | None = None,
 ) -> Emulation:
-    """Run `firmware` on `windows`, int8 (N, input_bytes); with `plugin`, count its blocks.
+    """Run `firmware` on `windows`, int8 (N, input_bytes); with `counter`, count its blocks.
 
     Raises
     ------
@@ -56,27 +68,24 @@ def emulate(
     with tempfile.TemporaryDirectory(prefix="dlink-emulate-") as name:
         folder = Path(name)
         windows.tofile(folder / "windows.bin")
-        text = _run_qemu(firmware, folder, timeout_s, plugin)
+        text = _run_qemu(firmware, folder, timeout_s, counter)
         stack_bytes = _check_report(text, firmware, len(windows))
         outputs = np.fromfile(folder / "outputs.bin", dtype=np.int8)
-        regions = []
-        if plugin is not None:
-            regions = _model_regions((folder / "blocks.txt").read_text(), firmware)
-    return Emulation(outputs.reshape(len(windows), -1), stack_bytes, regions)
+        text = (folder / "blocks.txt").read_text() if counter is not None else ""
+    misses = [int(line.split()[2]) for line in text.splitlines() if line.startswith("flash ")]
+    outputs = outputs.reshape(len(windows), -1)
+    return Emulation(outputs, stack_bytes, _model_regions(text, firmware), misses)
 
 
-def _run_qemu(firmware: Firmware, folder: Path, timeout_s: float, plugin: Path | None) -> str:
+def _run_qemu(firmware: Firmware, folder: Path, timeout_s: float, counter: Counter | None) -> str:
     command = [
         *(require_tool("qemu-system-arm"), "-machine", firmware.core.machine),
         *("-display", "none", "-serial", "none", "-monitor", "none"),
         *("-semihosting-config", "enable=on,target=native"),
         *("-kernel", str(firmware.elf.absolute())),
     ]
-    if plugin is not None:
-        symbol = read_elf(firmware.elf).symbol
-        path = str(plugin.absolute()).replace(",", ",,")  # a single comma would end the path
-        begin, end = symbol("dlink_roi_begin").address, symbol("dlink_roi_end").address
-        command += ["-plugin", f"{path},begin={begin:#x},end={end:#x},out=blocks.txt"]
+    if counter is not None:
+        command += ["-plugin", _plugin_arguments(firmware, counter)]
     try:
         answer = subprocess.run(
             command,
@@ -97,6 +106,22 @@ def _run_qemu(firmware: Firmware, folder: Path, timeout_s: float, plugin: Path |
     if answer.returncode != 0:
         raise InputError(_failure(answer.stdout, answer.stderr), where=_where(firmware))
     return answer.stdout
+
+
+def _plugin_arguments(firmware: Firmware, counter: Counter) -> str:
+    symbol = read_elf(firmware.elf).symbol
+    path = str(counter.plugin.absolute()).replace(",", ",,")  # a single comma would end the path
+    begin, end = symbol("dlink_roi_begin").address, symbol("dlink_roi_end").address
+    arguments = [path, f"begin={begin:#x}", f"end={end:#x}", "out=blocks.txt"]
+    if counter.flash is not None:
+        caller, core = symbol("bench_invoke"), firmware.core
+        arguments += [
+            f"lines={counter.flash.lines}",
+            f"line={counter.flash.line_bytes}",
+            f"flash={core.code_origin:#x}:{core.code_origin + core.code_bytes:#x}",
+            f"except={caller.address:#x}:{caller.address + caller.size:#x}",
+        ]
+    return ",".join(arguments)
 
 
 def _where(firmware: Firmware) -> str:
@@ -152,6 +177,8 @@ def _model_regions(text: str, firmware: Firmware) -> list[list[Block]]:
     blocks: list[Block] = []
     for line in text.splitlines():
         word, *fields = line.split()
+        if word == "flash":
+            continue
         if word == "roi":
             regions.append(sorted(blocks, key=lambda block: (block.address, block.size)))
             blocks = []

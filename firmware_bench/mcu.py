@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firmware_bench import cortex_m
+from firmware_bench import cortex_m, validation
 from firmware_bench.artefact import Artefact
 from firmware_bench.cortex_m import CortexMResult
 from firmware_bench.protocol import Progress
@@ -20,9 +20,6 @@ from firmware_bench.results import Environment, Interval, Measurement, TargetRun
 from targets.errors import InputError
 from targets.target import Target
 
-#: The board's time over the core-only estimate. Flash wait states are left out, so the error is
-#: lopsided: up to 16 % too high was seen, and 32 % too low (1 / 0.68); see cycles.BAND.
-BAND = (0.84, 1.47)
 FORMAT = "c int8"
 STEPS = 1
 _MB = 1e6
@@ -87,7 +84,9 @@ def bench(
     InputError
         A tool is missing, or the firmware is faulty.
     """
-    result = cortex_m.run(subject.c_dir, target.core, subject.inputs, work_dir=keep)
+    result = cortex_m.run(
+        subject.c_dir, target.core, subject.inputs, flash_terms=target.flash_terms, work_dir=keep
+    )
     progress(f"{target.id}: {len(subject.inputs)} windows emulated")
     environment = Environment(
         description=f"{result.emulator}; {result.compiler}",
@@ -157,8 +156,7 @@ def student(
     ]
     if facts.get("macs"):
         found.append(emulated("instructions_per_mac", result.instructions / facts["macs"]))
-    found.append(_latency(target, result, about))
-    return found
+    return found + _estimates(target, result, about)
 
 
 def teacher(target: Target, facts: dict[str, Any]) -> list[Measurement]:
@@ -185,20 +183,44 @@ def teacher(target: Target, facts: dict[str, Any]) -> list[Measurement]:
     return found
 
 
-def _latency(target: Target, result: CortexMResult, about: dict[str, str]) -> Measurement:
-    if result.cycles_estimated is None or not target.clock_hz:
+def _estimates(target: Target, result: CortexMResult, about: dict[str, str]) -> list[Measurement]:
+    """Cycles and time: of the core alone, and on the board where its flash terms are known.
+
+    ``latency_estimated`` is the better of the two that there is; its note says which.
+    """
+    core, board = result.cycles_estimated, result.cycles_board
+    if core is None or not target.clock_hz:
+        return [
+            figure(
+                target.id, "student", "latency_estimated", None, "estimated",
+                reason=result.cycle_model, **about,
+            )
+        ]  # fmt: skip
+    band, clock = validation.band(target), target.clock_hz
+
+    def estimate(metric: str, value: float, note: str, *, banded: bool = False) -> Measurement:
+        low, high = band.times(value)
+        interval = Interval(low=low, high=high, kind="model band") if banded else None
         return figure(
-            target.id, "student", "latency_estimated", None, "estimated",
-            reason=result.cycle_model, **about,
-        )  # fmt: skip
-    time = cortex_m.milliseconds(result.cycles_estimated, target.clock_hz)
-    return figure(
-        target.id, "student", "latency_estimated", time, "estimated",
-        note=f"{result.cycles_estimated:,} cycles at {target.clock_hz / 1e6:g} MHz;"
-        f" {result.cycle_model}",
-        interval=Interval(low=time * BAND[0], high=time * BAND[1], kind="model band"),
-        **about,
-    )  # fmt: skip
+            target.id, "student", metric, value, "estimated", note=note, interval=interval, **about
+        )
+
+    rules = f"{core:,} cycles by {result.cycle_model}"
+    if board is None:
+        best, note = core, f"core only: {rules}; the board's flash terms are not known"
+    else:
+        best = board
+        note = (
+            f"{board:,} cycles: {rules}, {board - core:,} of the flash"
+            f" ({result.fetched_bytes:,} B of code fetched, {result.flash_misses:,} misses)"
+        )
+    note = f"{note}; at {clock / 1e6:g} MHz; {band.text}"
+    return [
+        estimate("cycles_core_only", core, result.cycle_model),
+        estimate("cycles_estimated", best, note, banded=True),
+        estimate("latency_core_only", cortex_m.milliseconds(core, clock), result.cycle_model),
+        estimate("latency_estimated", cortex_m.milliseconds(best, clock), note, banded=True),
+    ]
 
 
 def _rows(array: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from targets.errors import InputError
 from targets.units import exact, parse
@@ -20,6 +20,31 @@ _QUANTITIES = {
     "sram": ("sram_bytes", "size"),
     "dram": ("dram_bytes", "size"),
 }
+
+
+class FlashTerms(BaseModel):
+    """What waiting for the flash costs a microcontroller beyond the cycles of its core.
+
+    Attributes
+    ----------
+    fetch_bytes, fetch_cycles : int, float
+        Each `fetch_bytes` of code executed cost `fetch_cycles` more.
+    line_bytes, lines : int
+        The cache that reads of constants go through: fully associative, least recently used out.
+    miss_cycles : float
+        What a read costs that it does not hold.
+    source : str
+        Where the figures come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fetch_bytes: int = Field(gt=0)
+    fetch_cycles: float = Field(ge=0)
+    line_bytes: int = Field(gt=0)
+    lines: int = Field(gt=0, le=64)
+    miss_cycles: float = Field(ge=0)
+    source: str
 
 
 class Target(BaseModel):
@@ -41,6 +66,8 @@ class Target(BaseModel):
         Program memory and largest on-chip SRAM of a microcontroller; None elsewhere.
     dram_bytes : int or None
         Memory of the smallest variant of a Linux board.
+    flash_terms : FlashTerms or None
+        Cycles that the flash of a microcontroller adds; None where they are not known.
     runtimes : tuple of str
         What executes a model there.
     sources : tuple of str
@@ -58,6 +85,7 @@ class Target(BaseModel):
     flash_bytes: int | None = None
     sram_bytes: int | None = None
     dram_bytes: int | None = None
+    flash_terms: FlashTerms | None = None
     runtimes: tuple[str, ...]
     note: str = ""
     sources: tuple[str, ...] = ()

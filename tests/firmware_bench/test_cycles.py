@@ -2,18 +2,22 @@
 
 import pytest
 
+from firmware_bench import pipeline
 from firmware_bench.cores import CORES
 from firmware_bench.cycles import (
     MODELS,
     Block,
+    board_cycles,
     count_by_class,
     describe,
     estimate_cycles,
+    fetched_bytes,
     milliseconds,
     straight_cycles,
 )
 from firmware_bench.disassembly import Instruction, Listing, parse_objdump
 from targets.errors import InputError
+from targets.target import FlashTerms
 
 OBJDUMP = """
 firmware.elf:     file format elf32-littlearm
@@ -30,6 +34,19 @@ Disassembly of section .text:
      112:\tbd70      \tpop\t{r4, r5, r6, pc}
      114:\t12345678 \t.word\t0x12345678
      118:\t....
+"""
+
+
+LLVM = """
+firmware.elf:\tfile format elf32-littlearm
+
+10000000: 00 40 00 31  \t.word\t0x31004000
+
+10000040 <f>:
+10000040: f3ef 8008    \tmrs\tr0, msp
+10000044: 4901         \tldr\tr1, [pc, #0x4]          @ 0x1000004c <f+0xc>
+10000046: ed90 1f00    \tvldrw.u32\tq0, [r0], #16
+1000004a: f00f c005    \tle\tlr, 0x10000046 <f+0x6> @ imm = #-0x8
 """
 
 
@@ -61,6 +78,16 @@ def test_parser_reads_address_size_and_operands():
     ]
 
 
+def test_parser_reads_llvm_objdump_too():
+    found = parse_objdump(LLVM)
+    assert [(one.address & 0xFF, one.size, one.kind) for one in found] == [
+        (0x00, 4, "other"), (0x40, 4, "alu"), (0x44, 2, "load"), (0x46, 4, "load"),
+        (0x4A, 4, "branch"),
+    ]  # fmt: skip
+    assert found[3].operands == "q0, [r0], #16"
+    assert found[4].operands == "lr, 0x10000046 <f+0x6>"
+
+
 @pytest.mark.parametrize(
     ("kind", "mnemonics"),
     [
@@ -76,6 +103,15 @@ def test_parser_reads_address_size_and_operands():
         ),
         ("branch", "b b.n b.w beq.n bne bls.n blt.n bl blx bx bxeq cbz cbnz tbb tbh le"),
         ("other", ".word .short ldc cdp mcr mrc"),
+        # the vector extension, as llvm-objdump writes it
+        ("load", "vldrb.u8 vldrw.u32 vldrbt.s16 vld20.8 vld43.32"),
+        ("store", "vstrb.8 vstrwt.32 vst21.16"),
+        (
+            "multiply",
+            "vmladava.s8 vmlava.s16 vmul.i16 vmullb.s8 vqrdmulh.s32 vqdmlah.s8 vrmlaldavha.s32",
+        ),
+        ("alu", "vadd.i32 vmovlb.s8 vshl.s32 vaddv.s32 vdup.8 vctp.8 csel vpst vmax.s8"),
+        ("branch", "letp wls dls dlstp.8 wlstp.16"),
     ],
 )
 def test_classes(kind, mnemonics):
@@ -146,13 +182,28 @@ def test_blocks_of_another_firmware_are_refused(block):
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_every_core_has_an_estimate_or_a_reason(core):
-    text = describe(core)
-    if estimate_cycles(core, [], Listing([])) is None:
-        assert core in {"cortex-m7", "cortex-m55"}
-        assert text.startswith("no estimate: ")
+def test_every_core_has_an_estimate_or_a_reason(core, monkeypatch):
+    listing = Listing(parse_objdump(OBJDUMP))
+    loop = Block(0x102, 0x10, 5, executions=100, taken=99)
+    if core in MODELS or pipeline.available():
+        assert 100 < estimate_cycles(core, [loop], listing) < 2000
+        assert "no estimate" not in describe(core)
+    monkeypatch.setattr(pipeline.shutil, "which", lambda name: None)
+    if core in pipeline.TRIPLES:
+        assert estimate_cycles(core, [loop], listing) is None
+        assert describe(core) == (
+            "no estimate: llvm-mca 19 is not installed (Debian package llvm-19)"
+        )
     else:
-        assert "core only" in text
+        assert estimate_cycles(core, [loop], listing) is not None
+
+
+def test_a_board_adds_what_its_flash_costs():
+    terms = FlashTerms(
+        fetch_bytes=32, fetch_cycles=1.5, line_bytes=8, lines=8, miss_cycles=4, source="here"
+    )
+    assert board_cycles(1000, terms, fetched_bytes=320, misses=7) == 1000 + 15 + 28
+    assert fetched_bytes([Block(0, 10, 4, 3, 0), Block(10, 2, 1, 5, 5)]) == 40
 
 
 def test_milliseconds():

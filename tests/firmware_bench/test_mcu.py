@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from artefacts import TFLITE, WINDOWS
 
-from firmware_bench import mcu
+from firmware_bench import mcu, validation
 from firmware_bench.artefact import load as load_artefact
 from firmware_bench.cortex_m import CortexMResult
 from targets.errors import InputError
@@ -20,6 +20,7 @@ RESULT = CortexMResult(
     flash_model_bytes=40_000, flash_total_bytes=50_000, ram_arena_bytes=30_000, ram_io_bytes=4_000,
     ram_static_bytes=500, stack_bytes=300, cycles_estimated=12_000_000, cycle_model="rules",
     elf_sha256="0", compiler="gcc", emulator="qemu", instructions_range=(12_000_000, 12_000_000),
+    cycles_board=13_200_000, fetched_bytes=900, flash_misses=7,
 )  # fmt: skip
 
 
@@ -37,13 +38,32 @@ def test_one_run_becomes_figures_with_their_evidence():
         "ram_bytes": 34_500,
         "stack_bytes": 300,
         "golden_differing_bytes": 0,
-        "latency_estimated": 100.0,
+        "cycles_core_only": 12_000_000,
+        "cycles_estimated": 13_200_000,
+        "latency_core_only": pytest.approx(100.0),
+        "latency_estimated": pytest.approx(110.0),
     }
-    evidence = {m.metric: m.evidence for m in found.values()}
-    assert evidence.pop("latency_estimated") == "estimated"
-    assert set(evidence.values()) == {"emulated"}
-    band = found["latency_estimated"].interval
-    assert (band.low, band.high) == (pytest.approx(84), pytest.approx(147))
+    kinds = {m.metric: m.evidence for m in found.values()}
+    assert {kinds[name] for name in kinds if "cycles" in name or "latency" in name} == {"estimated"}
+    assert {kinds[name] for name in kinds if "bytes" in name or "inst" in name} == {"emulated"}
+
+
+def test_an_estimate_carries_the_computed_error():
+    found = figures(mcu.student(BOARD, {}, RESULT, RESULT.outputs))
+    time, band = found["latency_estimated"], validation.band(BOARD)
+    assert (time.interval.low, time.interval.high) == pytest.approx(band.times(110.0))
+    assert time.interval.low < 110 < time.interval.high
+    assert "13,200,000 cycles: 12,000,000 cycles by rules, 1,200,000 of the flash" in time.note
+    assert "900 B of code fetched, 7 misses" in time.note
+    assert band.text in time.note
+
+
+def test_without_flash_terms_the_estimate_is_the_core_s_and_says_so():
+    result = replace(RESULT, core="cortex-m0plus", cycles_board=None)
+    found = figures(mcu.student(load("rp2040"), {}, result, RESULT.outputs))
+    assert found["cycles_estimated"].value == found["cycles_core_only"].value == 12_000_000
+    assert found["latency_estimated"].note.startswith("core only: ")
+    assert "quoted from a study" in found["latency_estimated"].note
 
 
 def test_differing_bytes_are_counted():
@@ -61,6 +81,7 @@ def test_a_core_without_cycle_model_has_no_time_but_a_reason():
     found = figures(mcu.student(BOARD, {}, result, RESULT.outputs))
     assert found["latency_estimated"].value is None
     assert found["latency_estimated"].reason == "no rules for this core"
+    assert not [name for name in found if "cycles" in name or name == "latency_core_only"]
 
 
 def test_data_dependence_is_told():

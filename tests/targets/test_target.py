@@ -40,6 +40,15 @@ def test_figures_of_the_reference_board():
     assert board.summary == "cortex-m4, 120 MHz, 2 MiB flash, 640 KiB SRAM"
 
 
+def test_flash_terms_are_there_only_where_they_are_known():
+    known = {target_id for target_id in all_ids() if load(target_id).flash_terms is not None}
+    assert known == {"nucleo-l4r5zi"}
+    terms = load("nucleo-l4r5zi").flash_terms
+    assert (terms.fetch_bytes, terms.fetch_cycles) == (32, 1.0)
+    assert (terms.lines, terms.line_bytes, terms.miss_cycles) == (8, 8, 3.9)
+    assert terms.source
+
+
 def test_unknown_target_lists_all_and_suggests():
     with pytest.raises(InputError) as err:
         load("nucleo-l4r5")
@@ -61,6 +70,7 @@ def test_a_target_is_frozen():
         (("isa", "avx"), "isa"),
         (("colour", "green"), "colour"),
         (("flash", "12 ms"), "a size is needed"),
+        (("flash_terms", {"lines": 0}), r"flash_terms\.lines"),
     ],
 )
 def test_faulty_board_files_are_refused_by_name(change, message):
@@ -72,7 +82,10 @@ def test_faulty_board_files_are_refused_by_name(change, message):
     fields.pop(key, None)
     if value is not None:
         fields[key] = value
+    tables = {name: fields.pop(name) for name, f in dict(fields).items() if isinstance(f, dict)}
     text = "\n".join(f"{name} = {value!r}" for name, value in fields.items())
+    for name, table in tables.items():
+        text += f"\n[{name}]\n" + "\n".join(f"{key} = {entry!r}" for key, entry in table.items())
     with pytest.raises(InputError, match=message) as err:
         from_toml("x", text, where="x.toml")
     assert "x.toml" in str(err.value)
