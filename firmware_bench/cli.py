@@ -47,6 +47,18 @@ _PATH = click.Path(path_type=Path)
     "--keep", type=_PATH, metavar="DIR",
     help="Keep each board's firmware, and the C library of a bare model, in this folder.",
 )  # fmt: skip
+@click.option(
+    "--serial", "port", metavar="PORT",
+    help="Measure on the real board behind this serial port; it runs the --build-serial firmware.",
+)  # fmt: skip
+@click.option(
+    "--baud", type=click.IntRange(1200, 4_000_000), default=115_200, show_default=True,
+    help="Speed of the serial line, and of the firmware built for it.",
+)  # fmt: skip
+@click.option(
+    "--build-serial", "build_dir", type=_PATH, metavar="DIR",
+    help="Write the firmware to flash for each -t to DIR, and stop.",
+)  # fmt: skip
 def bench(
     artefact: Path,
     target_ids: tuple[str, ...],
@@ -54,6 +66,9 @@ def bench(
     runs: int,
     threads: int,
     keep: Path | None,
+    port: str | None,
+    baud: int,
+    build_dir: Path | None,
 ) -> None:
     """Measure student and teacher of an ARTEFACT folder on one or more targets.
 
@@ -62,20 +77,29 @@ def bench(
 
     ARTEFACT may also be a quantised .tflite file: its C library is then generated, and runs on the
     Cortex-M targets.
+
+    With --serial one Cortex-M target is also measured as a real board; docs/boards.md shows the
+    way from unpacking it to its first figure.
     """
     with user_errors("dlink-bench"):
         from firmware_bench import console as tables
         from firmware_bench import results
-        from firmware_bench.run import measure
+        from firmware_bench.run import SerialLine, build_serial, measure
+        from firmware_bench.serial_table import print_serial
         from targets.files import check_writable
 
+        if build_dir is not None:
+            click.echo("\n".join(build_serial(artefact, target_ids, build_dir, baud=baud)))
+            return
         check_writable(output)
         console = tables.console()
         found = measure(
-            artefact, target_ids, runs=runs, threads=threads, keep=keep, console=console
-        )
+            artefact, target_ids, runs=runs, threads=threads, keep=keep, console=console,
+            serial=SerialLine(port, baud) if port is not None else None,
+        )  # fmt: skip
         results.save(output, found)
         tables.print_results(console, found)
+        print_serial(console, found)
         console.print(f"results: {output}", soft_wrap=True, highlight=False)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from firmware_bench import artefact as artefacts
-from firmware_bench import bare, linux, mcu, peers, static
+from firmware_bench import bare, linux, mcu, peers, serial_bench, serial_firmware, static
 from firmware_bench.artefact import Artefact
 from firmware_bench.results import Measurement, Results, TargetRun
 from targets.errors import InputError
@@ -38,6 +38,14 @@ class _Source:
     artefact: Artefact | None = None
 
 
+@dataclass(frozen=True)
+class SerialLine:
+    """Where a board that runs the serial bench answers."""
+
+    port: str
+    baud: int = serial_firmware.BAUD
+
+
 def measure(
     path: Path,
     target_ids: Sequence[str],
@@ -45,6 +53,7 @@ def measure(
     runs: int = 200,
     threads: int = 1,
     keep: Path | None = None,
+    serial: SerialLine | None = None,
     console: Console | None = None,
 ) -> Results:
     """Measure an artefact, or a bare .tflite model, on each target.
@@ -60,6 +69,8 @@ def measure(
     keep : Path, optional
         Folder that keeps the generated library of a bare model (``c/``) and each target's firmware
         (``TARGET/firmware.elf``).
+    serial : SerialLine, optional
+        The one Cortex-M target is also measured as a real board, over this line.
     console : Console, optional
         Where a progress bar is drawn; none without it.
 
@@ -71,11 +82,13 @@ def measure(
     targets = [load(target_id) for target_id in dict.fromkeys(target_ids)]
     for target in targets:
         _check_offered(target, path)
+    if serial is not None:
+        _check_one_board(targets)
     records: list[TargetRun] = []
     with _opened(path, keep) as source, _progress(console) as bar:
         found = list(source.static)
         for target in targets:
-            record, measured = _measure_one(source, target, bar, runs, threads, keep)
+            record, measured = _measure_one(source, target, bar, runs, threads, keep, serial)
             records.append(record)
             found += measured
     found += peers.measurements(source.manifest, [record.target for record in records], found)
@@ -87,6 +100,27 @@ def measure(
         measurements=tuple(found),
         provenance={"dlink": metadata.version("dlink"), "runs": runs, "threads": threads},
     )
+
+
+def build_serial(path: Path, target_ids: Sequence[str], out: Path, *, baud: int) -> list[str]:
+    """Write the serial firmware of each target to `out`; return what to tell the user.
+
+    Raises
+    ------
+    InputError
+        Unknown target, one without a port, or a library that does not build or fit.
+    """
+    targets = [load(target_id) for target_id in dict.fromkeys(target_ids)]
+    for target in targets:
+        serial_firmware.board_port(target)  # refuse before any work
+    text = []
+    with _opened(path, None) as source:
+        for target in targets:
+            written = serial_firmware.write(source.subject().c_dir, target, out, baud=baud)
+            text += [f"{target.id}: {file}" for file in written]
+            command = " ".join(serial_firmware.rehearsal_command(target, out))
+            text.append(f"rehearse without the board: {command}")
+    return text
 
 
 def is_model_file(path: Path) -> bool:
@@ -111,7 +145,13 @@ def _opened(path: Path, keep: Path | None) -> Iterator[_Source]:
 
 
 def _measure_one(
-    source: _Source, target: Target, bar: Progress, runs: int, threads: int, keep: Path | None
+    source: _Source,
+    target: Target,
+    bar: Progress,
+    runs: int,
+    threads: int,
+    keep: Path | None,
+    serial: SerialLine | None,
 ) -> tuple[TargetRun, list[Measurement]]:
     """Measure on one target, with its own line on the progress bar."""
     task = bar.add_task(target.id, total=mcu.STEPS, step="")
@@ -121,7 +161,16 @@ def _measure_one(
 
     if target.kind == "cortex-m":
         folder = keep / target.id if keep is not None else None
-        return mcu.bench(source.subject(), target, keep=folder, progress=advance)
+        subject = source.subject()
+        if serial is None:
+            return mcu.bench(subject, target, keep=folder, progress=advance)
+        bar.update(task, total=mcu.STEPS + len(subject.inputs))
+        board = serial_bench.bench(  # first: a board that does not answer is told at once
+            subject, target, serial.port, baud=serial.baud, progress=advance
+        )
+        return serial_bench.combine(
+            mcu.bench(subject, target, keep=folder, progress=advance), board
+        )
     assert source.artefact is not None
     bar.update(task, total=linux.steps(source.artefact, runs))
     return linux.bench(source.artefact, target, runs=runs, threads=threads, progress=advance)
@@ -141,6 +190,17 @@ def _check_offered(target: Target, path: Path) -> None:
             where=target.id,
             limit=", ".join(boards),
             todo=f"Name a board, such as -t {boards[0]}, or give an artefact folder.",
+        )
+
+
+def _check_one_board(targets: Sequence[Target]) -> None:
+    boards = [target.id for target in targets if target.kind == "cortex-m"]
+    if len(boards) != 1:
+        raise InputError(
+            "a serial line leads to one board",
+            where="--serial",
+            value=", ".join(boards) or "no Cortex-M target",
+            todo="Name that board alone, such as -t nucleo-l4r5zi.",
         )
 
 

@@ -114,3 +114,13 @@ def test_the_rehearsal_runs_what_was_written(written):
     assert command[0] == "qemu-system-arm"
     assert command[-1] == str(files[3])
     assert read_elf(files[3]).symbol("bench_main").address < 4 << 20
+
+
+def test_a_library_too_large_for_the_board_is_refused(tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(TINY, folder)
+    header = (folder / "model.h").read_text()
+    (folder / "model.h").write_text(header.replace("ARENA_BYTES 32", "ARENA_BYTES 700000"))
+    with pytest.raises(InputError, match="overflowed"):
+        serial_firmware.write(folder, BOARD, tmp_path / "images")
+    assert not (tmp_path / "images" / "nucleo-l4r5zi.bin").exists()
