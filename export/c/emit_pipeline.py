@@ -52,7 +52,11 @@ def _stage_constants(pipeline: Pipeline, i: int) -> str:
     only = _ONLY if "weights4" in fields else {}
     text = f"/* {title(stage.op)} */\n"
     for name, array in stage.arrays.items():
-        text += _guarded(array_text(f"{prefix}_{name}", array), only.get(name))
+        block = _guarded(array_text(f"{prefix}_{name}", array), only.get(name))
+        if name in stage.dsp_arrays:
+            other = array_text(f"{prefix}_{name}", stage.dsp_arrays[name])
+            block = f"#ifdef DLINK_DSP\n{other}#else\n{block}#endif\n"
+        text += block
     body = struct_text(fields, prefix)
     for name, guard in only.items():
         line = f"    .{name} = {prefix}_{name},\n"

@@ -16,6 +16,7 @@ from export.c.layers import Array, Struct, _fold
 from targets.errors import InputError
 
 PLAIN_SHIFT_MOST = 20
+ANY_SHIFT, SHORT, SHORT_FULL = 0, 1, 2  # forms of requantisation, dlink_requant.h
 _UINT16_MAX = 2**16 - 1
 
 
@@ -24,7 +25,8 @@ class Stage:
     """One layer. Kernel ``conv_stage`` is function ``dlink_conv_stage`` in the file of that name.
 
     `size`, `stride` and `pad` are (height, width): the extent of a window with its dilation, the
-    step to the next one, and the padding before the first.
+    step to the next one, and the padding before the first. `dsp_arrays` take the place of arrays
+    of the same name where the DSP kernel wants another order.
     """
 
     op: g.Op
@@ -35,6 +37,7 @@ class Stage:
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    dsp_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[g.Tensor, ...]:
@@ -114,7 +117,7 @@ def _requant(op: g.Weighted, folded: NDArray[np.int32], axis: int) -> tuple[Stru
     others = tuple(i for i in range(op.weights.ndim) if i != axis)
     bound = np.abs(folded.astype(np.int64)) + 128 * np.abs(op.weights.astype(np.int64)).sum(others)
     short = (shift < 0) & (shift >= -PLAIN_SHIFT_MOST) & (multiplier > 0) & (bound < 2**30)
-    plain = bool(short.all())
+    plain = int(short.all())
     low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
     fields = {
         "multiplier": Array("multiplier"),
@@ -122,7 +125,7 @@ def _requant(op: g.Weighted, folded: NDArray[np.int32], axis: int) -> tuple[Stru
         "zero_point": op.output.zero_point,
         "low": low,
         "high": high,
-        "plain_shift": int(plain),
+        "plain_shift": plain and (SHORT_FULL if (low, high) == (-128, 127) else SHORT),
     }
     return fields, {"multiplier": multiplier, "shift": -shift if plain else shift}
 
@@ -173,11 +176,22 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
         "requant": output,
     }
     arrays = {"weights": op.weights, "bias": folded, **arrays}
-    if channels % 4 == 0:
+    dsp_arrays = {}
+    if channels % 4 == 0 and output["plain_shift"] == SHORT_FULL:
         fields["weights4"] = Array("weights4")
         arrays["weights4"] = _by_four(op.weights, multiplier)
+        if multiplier > 1:
+            by_output = np.arange(channels * multiplier).reshape(-1, 4, multiplier)
+            order = by_output.transpose(0, 2, 1).reshape(-1)
+            dsp_arrays = {name: arrays[name][order] for name in ("bias", "multiplier", "shift")}
     return Stage(
-        op, "depthwise_stage", "depthwise_stage", fields, arrays=arrays, **_geometry(op.window)
+        op,
+        "depthwise_stage",
+        "depthwise_stage",
+        fields,
+        arrays=arrays,
+        dsp_arrays=dsp_arrays,
+        **_geometry(op.window),
     )
 
 

@@ -1,124 +1,138 @@
-/* Dot products of three, two or one pixel with two output channels, on 16-bit pairs (SMLAD).
- * Pixels are interleaved word by word, and so are the two channels' weights: a step loads three
- * and two neighbouring words for six multiplications. */
+/* Dot products of three pixels with two output channels, on 16-bit pairs (SMLAD). Pixels are
+ * interleaved word by word, and so are the two channels' weights: a step loads three and two
+ * neighbouring words for six multiplications of two products each. */
 #ifndef DLINK_DOT_H
 #define DLINK_DOT_H
 
 #include "dlink_isa.h"
+#include "dlink_requant.h"
 
-/* Sums by channel, then by pixel. */
+/* Two channels a and b: their sums begin with `bias` and become outputs at out[where[pixel]]. */
 typedef struct {
-    int32_t of[2][3];
-} dlink_sums_t;
+    int32_t bias_a, bias_b;
+    int32_t multiplier_a, shift_a; /* one less than the shift */
+    int32_t multiplier_b, shift_b;
+    int32_t rounding; /* twice the output's zero point, and 1 */
+    int8_t *out_a, *out_b;
+    const int32_t *where;
+} dlink_pair_t;
 
-#if defined(__GNUC__) && !defined(DLINK_EMULATE_DSP) && defined(__OPTIMIZE__)
+#if defined(__GNUC__) && !defined(DLINK_EMULATE_DSP)
 
-/* One instruction for all the words of a step; its registers must be in ascending order. */
-#define DLINK_LOAD_3(p, a, b, c) \
-    __asm__("ldmia %0!, {%1, %2, %3}" \
-            : "+r"(p), "=r"(a), "=r"(b), "=r"(c) : "m"(*(const uint32_t(*)[3])(p)))
-#define DLINK_LOAD_2(p, a, b) \
-    __asm__("ldrd %1, %2, [%0], #8" \
-            : "+r"(p), "=r"(a), "=r"(b) : "m"(*(const uint32_t(*)[2])(p)))
-#define DLINK_IN(name) __asm__(name)
+/* In assembler because all fourteen registers are needed and compilers spill some of them:
+ * r0 x, r1 w, r2 words, r4-r6 three pixels, r8 r9 two weights, r7 r10 r11 sums a, r12 lr r3 sums b.
+ * Returns x behind the pixels read. */
+#define DLINK_UNUSED __attribute__((unused))
+#define DLINK_STEP \
+    "ldmia r0!, {r4, r5, r6}\n\t" \
+    "ldmia r1!, {r8, r9}\n\t" \
+    "smlad r7, r4, r8, r7\n\t" \
+    "smlad r12, r4, r9, r12\n\t" \
+    "smlad r10, r5, r8, r10\n\t" \
+    "smlad lr, r5, r9, lr\n\t" \
+    "smlad r11, r6, r8, r11\n\t" \
+    "smlad r3, r6, r9, r3\n\t"
+/* From `words` in r2; the sums are as they should be. */
+#define DLINK_STEPS \
+    "subs r2, #4\n\t" \
+    "blt 2f\n" \
+    "1:\n\t" DLINK_STEP DLINK_STEP DLINK_STEP DLINK_STEP \
+    "subs r2, #4\n\t" \
+    "bge 1b\n" \
+    "2:\n\t" \
+    "adds r2, #4\n\t" \
+    "beq 4f\n" \
+    "3:\n\t" DLINK_STEP \
+    "subs r2, #1\n\t" \
+    "bne 3b\n" \
+    "4:\n\t"
+
+__attribute__((naked, noinline, unused)) static const uint32_t *
+dlink_dot(const uint32_t *x DLINK_UNUSED, const uint32_t *w DLINK_UNUSED,
+          int32_t words DLINK_UNUSED, int32_t sums[6] DLINK_UNUSED)
+{
+    __asm__ volatile(
+        "push {r3, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n\t"
+        "ldmia r3, {r7, r10, r11, r12, lr}\n\t"
+        "ldr r3, [r3, #20]\n\t" DLINK_STEPS
+        "ldr r4, [sp]\n\t"
+        "stmia r4, {r7, r10, r11, r12, lr}\n\t"
+        "str r3, [r4, #20]\n\t"
+        "pop {r3, r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
+}
+
+/* Short form (dlink_requant.h) of the sum in register `s`: multiplier r1, shift r2, rounding r6. */
+#define DLINK_SHORTEN(s) \
+    "lsl " s ", " s ", #1\n\t" \
+    "smmulr " s ", " s ", r1\n\t" \
+    "add " s ", " s ", " s ", asr #31\n\t" \
+    "asr " s ", " s ", r2\n\t" \
+    "add " s ", " s ", r6\n\t" \
+    "ssat " s ", #8, " s ", asr #1\n\t"
+
+/* The same, and the outputs of a layer of the form DLINK_SHORT_FULL. The first pixel is stored
+ * last: pixels that do not exist may be given its place. */
+__attribute__((naked, noinline, unused)) static const uint32_t *
+dlink_dot_put(const uint32_t *x DLINK_UNUSED, const uint32_t *w DLINK_UNUSED,
+              int32_t words DLINK_UNUSED, dlink_pair_t *pair DLINK_UNUSED)
+{
+    __asm__ volatile(
+        "push {r3, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n\t"
+        "ldrd r7, r12, [r3]\n\t"
+        "mov r10, r7\n\t"
+        "mov r11, r7\n\t"
+        "mov lr, r12\n\t"
+        "mov r3, r12\n\t" DLINK_STEPS
+        "ldr r4, [sp]\n\t"
+        "ldrd r1, r2, [r4, #8]\n\t"
+        "ldr r6, [r4, #24]\n\t"
+        DLINK_SHORTEN("r7") DLINK_SHORTEN("r10") DLINK_SHORTEN("r11")
+        "ldrd r1, r2, [r4, #16]\n\t"
+        DLINK_SHORTEN("r12") DLINK_SHORTEN("lr") DLINK_SHORTEN("r3")
+        "ldrd r1, r2, [r4, #28]\n\t"
+        "ldr r5, [r4, #36]\n\t"
+        "ldmia r5!, {r6, r8, r9}\n\t"
+        "str r5, [r4, #36]\n\t"
+        "strb r11, [r1, r9]\n\t"
+        "strb r3, [r2, r9]\n\t"
+        "strb r10, [r1, r8]\n\t"
+        "strb lr, [r2, r8]\n\t"
+        "strb r7, [r1, r6]\n\t"
+        "strb r12, [r2, r6]\n\t"
+        "pop {r3, r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
+}
 
 #else
 
-#define DLINK_LOAD_3(p, a, b, c) ((a) = (p)[0], (b) = (p)[1], (c) = (p)[2], (p) += 3)
-#define DLINK_LOAD_2(p, a, b) ((a) = (p)[0], (b) = (p)[1], (p) += 2)
-#define DLINK_IN(name)
+static inline const uint32_t *dlink_dot(const uint32_t *x, const uint32_t *w, int32_t words,
+                                        int32_t sums[6])
+{
+    for (; words > 0; words--) {
+        for (int32_t i = 0; i < 3; i++) {
+            sums[i] = dlink_smlad(x[i], w[0], sums[i]);
+            sums[i + 3] = dlink_smlad(x[i], w[1], sums[i + 3]);
+        }
+        x += 3;
+        w += 2;
+    }
+    return x;
+}
+
+static inline const uint32_t *dlink_dot_put(const uint32_t *x, const uint32_t *w, int32_t words,
+                                            dlink_pair_t *pair)
+{
+    const dlink_scale_t a = {pair->multiplier_a, pair->shift_a + 1, pair->rounding};
+    const dlink_scale_t b = {pair->multiplier_b, pair->shift_b + 1, pair->rounding};
+    int32_t sums[6] = {pair->bias_a, pair->bias_a, pair->bias_a,
+                       pair->bias_b, pair->bias_b, pair->bias_b};
+    x = dlink_dot(x, w, words, sums);
+    for (int32_t i = 2; i >= 0; i--) {
+        pair->out_a[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i], a));
+        pair->out_b[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i + 3], b));
+    }
+    pair->where += 3;
+    return x;
+}
 
 #endif
-
-static inline void dlink_dot_3(const uint32_t *x, const uint32_t *w, int32_t words,
-                               dlink_sums_t *sums)
-{
-    int32_t a0 = sums->of[0][0];
-    int32_t a1 = sums->of[0][1];
-    int32_t a2 = sums->of[0][2];
-    int32_t b0 = sums->of[1][0];
-    int32_t b1 = sums->of[1][1];
-    int32_t b2 = sums->of[1][2];
-    register uint32_t x0 DLINK_IN("r4");
-    register uint32_t x1 DLINK_IN("r5");
-    register uint32_t x2 DLINK_IN("r6");
-    uint32_t w0;
-    uint32_t w1;
-#define DLINK_STEP \
-    DLINK_LOAD_3(x, x0, x1, x2); \
-    DLINK_LOAD_2(w, w0, w1); \
-    a0 = dlink_smlad(x0, w0, a0); \
-    a1 = dlink_smlad(x1, w0, a1); \
-    a2 = dlink_smlad(x2, w0, a2); \
-    b0 = dlink_smlad(x0, w1, b0); \
-    b1 = dlink_smlad(x1, w1, b1); \
-    b2 = dlink_smlad(x2, w1, b2);
-    const uint32_t *const middle = w + (size_t)(words & ~3) * 2;
-    const uint32_t *const end = w + (size_t)words * 2;
-    while (w != middle) {
-        DLINK_STEP DLINK_STEP DLINK_STEP DLINK_STEP
-    }
-    while (w != end) {
-        DLINK_STEP
-    }
-#undef DLINK_STEP
-    sums->of[0][0] = a0;
-    sums->of[0][1] = a1;
-    sums->of[0][2] = a2;
-    sums->of[1][0] = b0;
-    sums->of[1][1] = b1;
-    sums->of[1][2] = b2;
-}
-
-static inline void dlink_dot_2(const uint32_t *x, const uint32_t *w, int32_t words,
-                               dlink_sums_t *sums)
-{
-    int32_t a0 = sums->of[0][0];
-    int32_t a1 = sums->of[0][1];
-    int32_t b0 = sums->of[1][0];
-    int32_t b1 = sums->of[1][1];
-    uint32_t x0;
-    uint32_t x1;
-    uint32_t w0;
-    uint32_t w1;
-#define DLINK_STEP \
-    DLINK_LOAD_2(x, x0, x1); \
-    DLINK_LOAD_2(w, w0, w1); \
-    a0 = dlink_smlad(x0, w0, a0); \
-    a1 = dlink_smlad(x1, w0, a1); \
-    b0 = dlink_smlad(x0, w1, b0); \
-    b1 = dlink_smlad(x1, w1, b1);
-    const uint32_t *const middle = w + (size_t)(words & ~3) * 2;
-    const uint32_t *const end = w + (size_t)words * 2;
-    while (w != middle) {
-        DLINK_STEP DLINK_STEP DLINK_STEP DLINK_STEP
-    }
-    while (w != end) {
-        DLINK_STEP
-    }
-#undef DLINK_STEP
-    sums->of[0][0] = a0;
-    sums->of[0][1] = a1;
-    sums->of[1][0] = b0;
-    sums->of[1][1] = b1;
-}
-
-static inline void dlink_dot_1(const uint32_t *x, const uint32_t *w, int32_t words,
-                               dlink_sums_t *sums)
-{
-    int32_t a0 = sums->of[0][0];
-    int32_t b0 = sums->of[1][0];
-    const uint32_t *const end = x + words;
-    while (x != end) {
-        uint32_t w0;
-        uint32_t w1;
-        const uint32_t x0 = *x++;
-        DLINK_LOAD_2(w, w0, w1);
-        a0 = dlink_smlad(x0, w0, a0);
-        b0 = dlink_smlad(x0, w1, b0);
-    }
-    sums->of[0][0] = a0;
-    sums->of[1][0] = b0;
-}
-
 #endif

@@ -87,6 +87,12 @@ DLINK_INLINE int32_t dlink_smmulr(int32_t a, int32_t b)
     return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
 }
 
+/* Limited to int8. */
+DLINK_INLINE int8_t dlink_saturate(int32_t x)
+{
+    return dlink_clamp(x, INT8_MIN, INT8_MAX);
+}
+
 #else
 
 /* GCC and Clang have no intrinsic for some of these; an empty clobber list lets them move freely. */
@@ -130,6 +136,13 @@ DLINK_INLINE int32_t dlink_smmulr(int32_t a, int32_t b)
     int32_t result;
     __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
     return result;
+}
+
+DLINK_INLINE int8_t dlink_saturate(int32_t x)
+{
+    int32_t result;
+    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(x));
+    return (int8_t)result;
 }
 
 #endif

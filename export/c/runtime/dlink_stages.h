@@ -27,8 +27,9 @@ typedef struct {
 } dlink_slide_t;
 
 /* From a 32-bit sum to an int8: per channel a multiplier (2^30..2^31-1, or 0) and a shift, then
- * the zero point, then the activation's limits. If `plain_shift` is 1, every shift is 1..20, to
- * the right, and every sum below 2^30: the short form. Otherwise shifts are -31..30, to the left. */
+ * the zero point, then the activation's limits. If `plain_shift` is 0, shifts are -31..30, to
+ * the left. If it is 1, every shift is 1..20, to the right, and every sum below 2^30: a shorter
+ * form does. If it is 2, so it is, and the limits are those of int8. */
 typedef struct {
     const int32_t *multiplier;
     const int8_t *shift;
