@@ -63,6 +63,7 @@ class BareModel:
             "format": self.format,
             "macs": library.macs,
             "constant_bytes": self.constant_bytes,
+            "weight_bytes": library.weight_bytes,
             "arena_lower_bound_bytes": library.arena_lower_bound_bytes,
             "operators": {self.path.name: list(library.operators)},
         }

@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.c.generate import generate
-from firmware_bench import toolchain
+from firmware_bench import pipeline, toolchain
 from firmware_bench.cores import CORES, find_core
 from firmware_bench.cortex_m import run
 from firmware_bench.emulator import emulate
@@ -69,6 +69,9 @@ def test_every_core_computes_the_same_bytes(core):
     assert result.instructions_by_class["multiply"] == 48  # 3 x 16, one each on every core
     assert result.machine in result.emulator
     assert f"-mcpu={core}" in result.compiler
+    estimated = core not in pipeline.TRIPLES or pipeline.available()
+    assert (result.cycles_estimated is not None) == estimated
+    assert result.cycles_board is None  # no board was given
     assert (result.model_name, result.model_hash) == ("tiny", "0123456789abcdef")
 
 
@@ -84,6 +87,22 @@ def test_count_is_exact_and_without_the_bench(tmp_path, core, cycles):
     assert not result.data_dependent
     assert result.instructions_range == (23, 23)
     assert result.stack_bytes == 0
+
+
+@pytest.mark.skipif(not pipeline.available(), reason=pipeline.MISSING)
+def test_vector_instructions_have_their_class_and_a_loop_end_costs_nothing(tmp_path):
+    body = COUNTED_LOOP[: COUNTED_LOOP.index("movs r0, #10")] + (
+        "push {r4, lr}\\nmovs r3, #64\\ndlstp.8 lr, r3\\n1: vldrb.u8 q0, [r0]\\n"
+        "vmladava.s8 r2, q0, q0\\nletp lr, 1b\\nmovs r0, #0\\npop {r4, pc}\\n"
+        '.size dlink_model_invoke, . - dlink_model_invoke\\n");'
+    )
+    result = run(library(tmp_path / "c", body, signature=False), "cortex-m55", WINDOWS)
+    assert result.instructions == 3 + 4 * 3 + 2
+    assert result.instructions_by_class == {
+        **{"load": 4 + 1, "store": 1, "multiply": 4, "alu": 2, "branch": 1 + 4, "other": 0}
+    }
+    # a load and a product overlap: two cycles a round, and a few around the loop
+    assert 4 * 2 <= result.cycles_estimated <= 4 * 2 + 12
 
 
 def test_instruction_across_a_page_is_counted_as_any_other(tmp_path):
