@@ -6,7 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class GeneratedLibrary:
     macs : multiply-accumulates of convolutions and dense layers, padding included.
     weight_bytes : constant arrays in model.c (weights, biases, multipliers, shifts).
     operators : TensorFlow Lite names, in order, with repeats.
+    dtype : of input, output and activations: ``int8`` or ``int16``.
     """
 
     out_dir: Path
@@ -55,6 +56,7 @@ class GeneratedLibrary:
     output_shape: tuple[int, ...]
     input_quantization: Quantization
     output_quantization: Quantization
+    dtype: str = "int8"
 
 
 def generate(
@@ -62,7 +64,7 @@ def generate(
     out_dir: Path,
     *,
     name: str = "model",
-    golden: tuple[NDArray[np.int8], NDArray[np.int8]] | None = None,
+    golden: tuple[NDArray[Any], NDArray[Any]] | None = None,
     fc_rounding: Literal["reference", "micro"] = "reference",
 ) -> GeneratedLibrary:
     """Write the C library of a model to `out_dir`, whole or not at all.
@@ -72,11 +74,12 @@ def generate(
     Parameters
     ----------
     tflite : bytes or Path
-        int8 model with one input and one output.
+        Model with one input and one output, of int8 or of int16 activations and int8 weights.
     name : str
         Goes into the header as ``DLINK_MODEL_NAME``.
     golden : (inputs, outputs), optional
-        int8 arrays (N, input bytes) and (N, output bytes) for ``golden.h``, which main.c replays.
+        Arrays (N, input values) and (N, output values) of the model's type for ``golden.h``, which
+        main.c replays.
     fc_rounding : "reference" or "micro"
         FULLY_CONNECTED is rounded in two ways: "reference" is bit-exact with LiteRT's
         ``BUILTIN_REF`` kernel (one rounding, in double precision), "micro" with TensorFlow Lite
@@ -108,7 +111,7 @@ def generate(
     texts = {
         "model.h": emit.model_h(graph, arena, name),
         "model.c": emit.model_c(graph, order),
-        "main.c": emit.main_c(golden is not None),
+        "main.c": emit.main_c(graph, golden=golden is not None),
     }
     if golden is not None:
         texts["golden.h"] = emit.golden_h(*_check_golden(graph, *golden))
@@ -134,6 +137,7 @@ def generate(
         output_shape=graph.output.shape,
         input_quantization=_quantization(graph.input),
         output_quantization=_quantization(graph.output),
+        dtype=graph.input.dtype,
     )
 
 
@@ -157,13 +161,13 @@ def _runtime(model_c: str, order: Schedule) -> list[str]:
 
 
 def _check_golden(
-    graph: Graph, inputs: NDArray[np.int8], outputs: NDArray[np.int8]
-) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    graph: Graph, inputs: NDArray[Any], outputs: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     for what, rows, tensor in (("inputs", inputs, graph.input), ("outputs", outputs, graph.output)):
         shape, wanted = np.shape(rows), (len(inputs), tensor.size)
         if (
             not isinstance(rows, np.ndarray)
-            or rows.dtype != np.int8
+            or rows.dtype != np.dtype(tensor.dtype)
             or shape != wanted
             or not shape
         ):
@@ -171,8 +175,8 @@ def _check_golden(
                 f"golden {what} do not fit the model",
                 where=graph.source,
                 value=f"{getattr(rows, 'dtype', type(rows).__name__)} {shape}",
-                limit=f"int8 {wanted}",
-                todo="Flatten each vector to one row of int8.",
+                limit=f"{tensor.dtype} {wanted}",
+                todo=f"Flatten each vector to one row of {tensor.dtype}.",
             )
     if len(inputs) == 0:
         raise InputError("golden vectors are empty", where=graph.source, todo="Give one or more.")

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Int8 = NDArray[np.int8]
-Int32 = NDArray[np.int32]
+Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """An int8 tensor with one scale and one zero point; `data` only if it is a constant."""
+    """A tensor with one scale and one zero point; `data` only if it is a constant.
+
+    `dtype` is ``int8``, or ``int16`` with zero point 0.
+    """
 
     index: int
     shape: tuple[int, ...]
     scale: np.float32
     zero_point: int
-    data: Int8 | None = None
+    data: Integers | None = None
+    dtype: str = "int8"
 
     @property
     def size(self) -> int:
-        """Elements, which are bytes."""
+        """Elements."""
         return prod(self.shape)
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of one element."""
+        return 2 if self.dtype == "int16" else 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return self.size * self.value_bytes
 
     @property
     def dims(self) -> str:
@@ -66,12 +81,15 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class Weighted(Op):
-    """An operator with constant int8 weights and int32 bias (zeros where the model has none)."""
+    """An operator with constant int8 weights and a bias (zeros where the model has none).
+
+    The bias is int32, with int16 activations int64.
+    """
 
     weights: Int8
     weight_scales: NDArray[np.float32]  # one, or one for each output channel
     weight_zero_point: int
-    bias: Int32
+    bias: Integers
 
 
 @dataclass(frozen=True, eq=False)

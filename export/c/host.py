@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ _SHIM = """
 #include "model.h"
 const size_t dlink_host_input_bytes = DLINK_MODEL_INPUT_BYTES;
 const size_t dlink_host_output_bytes = DLINK_MODEL_OUTPUT_BYTES;
+const size_t dlink_host_outputs = DLINK_MODEL_N_OUTPUTS;
 const size_t dlink_host_arena_bytes = DLINK_MODEL_ARENA_BYTES;
 const size_t dlink_host_arena_align = DLINK_MODEL_ARENA_ALIGN;
 const char dlink_host_name[] = DLINK_MODEL_NAME;
@@ -58,6 +60,7 @@ class HostModel:
         self.output_bytes = self._size("output_bytes")
         self.arena_bytes = self._size("arena_bytes")
         self.arena_align = self._size("arena_align")
+        self.dtype = np.dtype(f"int{8 * self.output_bytes // self._size('outputs')}")
         self.name = self._text("name")
         self.hash = self._text("hash")
         self._arena = np.zeros(self.arena_bytes + self.arena_align, np.int8)
@@ -77,17 +80,19 @@ class HostModel:
         """The C function itself: addresses (0 is NULL) in, status code out."""
         return int(self._invoke(source, target, arena, arena_bytes))
 
-    def run(self, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Outputs (N, output bytes) of inputs (N, input bytes), int8."""
-        if inputs.dtype != np.int8 or inputs.ndim != 2 or inputs.shape[1] != self.input_bytes:
+    def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Outputs (N, values) of inputs (N, values), both of the model's `dtype`."""
+        size = self.dtype.itemsize
+        wanted = self.input_bytes // size
+        if inputs.dtype != self.dtype or inputs.ndim != 2 or inputs.shape[1] != wanted:
             raise InputError(
                 "inputs do not fit the model",
                 where=self.name,
                 value=f"{inputs.dtype} {inputs.shape}",
-                limit=f"int8 (N, {self.input_bytes})",
+                limit=f"{self.dtype} (N, {wanted})",
             )
         rows = np.ascontiguousarray(inputs)
-        outputs = np.zeros((len(rows), self.output_bytes), np.int8)
+        outputs = np.zeros((len(rows), self.output_bytes // size), self.dtype)
         arena = self._arena.ctypes.data
         arena += -arena % self.arena_align
         for row, output in zip(rows, outputs, strict=True):

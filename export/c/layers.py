@@ -50,13 +50,17 @@ def lower(op: g.Op, fc_rounding: str) -> Layer:
     InputError
         If a scale ratio or a sum does not fit the reference's 32-bit arithmetic.
     """
+    from export.c.layers_s16 import lower_s16  # which builds on this module
+
     try:
+        if op.output.dtype == "int16":
+            return lower_s16(op, fc_rounding)
         if type(op) in _LOWER_ROUNDED:
             return _LOWER_ROUNDED[type(op)](op, fc_rounding)
         return _LOWER[type(op)](op)
     except ValueError as err:
         raise InputError(
-            f"layer cannot be computed in 32-bit integers: {err}",
+            f"layer cannot be computed in the reference's integers: {err}",
             where=op.where,
             todo="Calibrate and quantise the model again.",
         ) from None
@@ -96,7 +100,8 @@ def _output(op: g.Weighted, pairs: list[tuple[int, int]]) -> tuple[Struct, dict[
     return fields, arrays
 
 
-def _window(window: g.Window, source: g.Tensor, target: g.Tensor) -> Struct:
+def window_fields(window: g.Window, source: g.Tensor, target: g.Tensor) -> Struct:
+    """The ``dlink_window_t``."""
     fields: dict[str, int] = {}
     for prefix, tensor in (("in", source), ("out", target)):
         for name, size in zip(("height", "width", "channels"), tensor.shape[1:], strict=True):
@@ -136,7 +141,7 @@ def _conv(op: g.Op) -> Layer:
         arrays["bias_inside"] = folded
         inside = "bias_inside"
     fields = {
-        "window": _window(op.window, x, op.output),
+        "window": window_fields(op.window, x, op.output),
         "weights": Array("weights"),
         "bias": Array("bias"),
         "bias_inside": Array(inside),
@@ -176,18 +181,23 @@ def _fully_connected(op: g.Op, rounding: str) -> Layer:
 def _pool(op: g.Op) -> Layer:
     op = cast("g.Pool2D", op)
     low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
-    fields = {"window": _window(op.window, op.inputs[0], op.output), "low": low, "high": high}
+    fields = {"window": window_fields(op.window, op.inputs[0], op.output), "low": low, "high": high}
     return Layer(op, "max_pool" if op.kind == "MAX_POOL_2D" else "average_pool", "pool", fields)
 
 
 def _mean(op: g.Op) -> Layer:
     op = cast("g.Mean", op)
-    x = op.inputs[0]
     count = op.count * op.count_after
-    multiplier, shift = requant.mean_multiplier(x.scale, op.output.scale, count)
     if count * 255 >= 2**31:
         raise ValueError(f"a sum of {count} elements may leave 32 bits")
-    fields = {
+    return Layer(op, "mean", "mean", mean_fields(op))
+
+
+def mean_fields(op: g.Mean) -> Struct:
+    """The ``dlink_mean_t``."""
+    x, count = op.inputs[0], op.count * op.count_after
+    multiplier, shift = requant.mean_multiplier(x.scale, op.output.scale, count)
+    return {
         "outer": op.outer,
         "count": op.count,
         "middle": op.middle,
@@ -198,14 +208,28 @@ def _mean(op: g.Op) -> Layer:
         "shift": shift,
         "zero_point": op.output.zero_point,
     }
-    return Layer(op, "mean", "mean", fields)
+
+
+def _limits(op: g.Op) -> dict[str, int]:
+    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    return {"low": low, "high": high}
 
 
 def _add(op: g.Op) -> Layer:
+    fields = {**add_fields(op), **_limits(op)}
+    if isinstance(op, g.BroadcastAdd):
+        both = {"broadcast": broadcast_fields(op.layout), "add": fields}
+        return Layer(op, "add_broadcast", "add_broadcast", both)
+    return Layer(op, "add", "add", fields)
+
+
+def add_fields(op: g.Op) -> Struct:
+    """The ``dlink_add_t`` but for its limits."""
     a, b = op.inputs
-    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
-    pair_a, pair_b, pair_out = requant.add_multipliers(a.scale, b.scale, op.output.scale)
-    fields = {
+    pair_a, pair_b, pair_out = requant.add_multipliers(
+        a.scale, b.scale, op.output.scale, op.output.dtype
+    )
+    return {
         "count": op.output.size,
         "offset_a": -a.zero_point,
         "multiplier_a": pair_a[0],
@@ -216,21 +240,11 @@ def _add(op: g.Op) -> Layer:
         "multiplier_out": pair_out[0],
         "shift_out": -pair_out[1],
         "zero_point": op.output.zero_point,
-        "low": low,
-        "high": high,
     }
-    if isinstance(op, g.BroadcastAdd):
-        return Layer(
-            op,
-            "add_broadcast",
-            "add_broadcast",
-            {"broadcast": _broadcast(op.layout), "add": fields},
-        )
-    return Layer(op, "add", "add", fields)
 
 
-def _broadcast(layout: g.Broadcast) -> Struct:
-    """Filled up to four axes in front."""
+def broadcast_fields(layout: g.Broadcast) -> Struct:
+    """The ``dlink_broadcast_t``: filled up to four axes in front."""
     missing = 4 - len(layout.size)
     return {
         "size": [1] * missing + list(layout.size),
@@ -241,56 +255,59 @@ def _broadcast(layout: g.Broadcast) -> Struct:
 
 def _mul(op: g.Op, rounding: str) -> Layer:
     op = cast("g.Mul", op)
+    return Layer(op, "mul", "mul", {**mul_fields(op, double=rounding == "micro"), **_limits(op)})
+
+
+def mul_fields(op: g.Mul, *, double: bool) -> Struct:
+    """The ``dlink_mul_t`` but for its limits."""
     a, b = op.inputs
-    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
-    multiplier, shift = requant.mul_multiplier(
-        a.scale, b.scale, op.output.scale, double=rounding == "micro"
-    )
-    fields = {
-        "broadcast": _broadcast(op.layout),
+    multiplier, shift = requant.mul_multiplier(a.scale, b.scale, op.output.scale, double=double)
+    return {
+        "broadcast": broadcast_fields(op.layout),
         "offset_a": -a.zero_point,
         "offset_b": -b.zero_point,
         "multiplier": multiplier,
         "shift": shift,
         "zero_point": op.output.zero_point,
-        "low": low,
-        "high": high,
     }
-    return Layer(op, "mul", "mul", fields)
 
 
-def _concatenation(op: g.Op) -> Layer:
+def concatenation_layer(op: g.Op) -> Layer:
+    """The layer of CONCATENATION, which moves bytes whatever the type."""
     op = cast("g.Concatenation", op)
     fields = {"outer": op.outer, "n_inputs": len(op.runs), "run_bytes": Array("run_bytes")}
-    arrays = {"run_bytes": np.array(op.runs, np.int32)}
+    arrays = {"run_bytes": np.array(op.runs, np.int32) * op.output.value_bytes}
     return Layer(op, "concatenation", "concatenation", fields, arrays)
 
 
-def _pad(op: g.Op) -> Layer:
+def pad_layer(op: g.Op) -> Layer:
+    """The layer of PAD, which moves bytes: they are the last axis."""
     op = cast("g.Pad", op)
+    size = op.output.value_bytes
     fields = {
-        "in": list(op.in_shape),
-        "before": list(op.before),
-        "out": list(op.out_shape),
+        "in": [*op.in_shape[:3], op.in_shape[3] * size],
+        "before": [*op.before[:3], op.before[3] * size],
+        "out": [*op.out_shape[:3], op.out_shape[3] * size],
         "value": op.output.zero_point,
     }
     return Layer(op, "pad", "pad", fields)
 
 
 def _rescale(op: g.Op) -> Layer:
+    return Layer(op, "rescale", "rescale", {**rescale_fields(op), **_limits(op)})
+
+
+def rescale_fields(op: g.Op) -> Struct:
+    """The ``dlink_rescale_t`` but for its limits."""
     x, output = op.inputs[0], op.output
     multiplier, shift = requant.rescale_multiplier(x.scale, output.scale)
-    low, high = requant.activation_range(op.activation, output.scale, output.zero_point)
-    fields = {
+    return {
         "count": output.size,
         "offset": -x.zero_point,
         "multiplier": multiplier,
         "shift": shift,
         "zero_point": output.zero_point,
-        "low": low,
-        "high": high,
     }
-    return Layer(op, "rescale", "rescale", fields)
 
 
 def _logistic(op: g.Op, rounding: str) -> Layer:
@@ -321,8 +338,8 @@ _LOWER: dict[type[g.Op], Callable[[g.Op], Layer]] = {
     g.Mean: _mean,
     g.Add: _add,
     g.BroadcastAdd: _add,
-    g.Concatenation: _concatenation,
-    g.Pad: _pad,
+    g.Concatenation: concatenation_layer,
+    g.Pad: pad_layer,
     g.Relu: _rescale,
     g.Requantize: _rescale,
     g.Softmax: _softmax,

@@ -12,7 +12,7 @@ import numpy as np
 
 from export.c import graph as g
 from export.c import operators_elementwise as elementwise
-from export.c.raw import INT8, INT32, Node
+from export.c.raw import INT8, INT16, INT32, INT64, Node
 
 _SAME, _VALID = 0, 1
 
@@ -62,12 +62,15 @@ def _weights(node: Node, rank: int, axis: int) -> dict[str, Any]:
             f"1, or {channels} along axis {axis}",
         )
     zero_point = int(zero_points[0])
-    if (zero_points != 0).any() and (node.kind != "FULLY_CONNECTED" or scales.size > 1):
+    if (zero_points != 0).any() and (
+        node.kind != "FULLY_CONNECTED" or scales.size > 1 or node.raw(0).type == INT16
+    ):
         raise node.fail("weights must have zero point 0", "Quantise them symmetrically.")
-    bias = np.zeros(channels, np.int32)
+    wide = node.raw(0).type == INT16
+    bias = np.zeros(channels, np.int64 if wide else np.int32)
     given = node.inputs[2] if len(node.inputs) > 2 else None
     if given is not None:
-        bias = given.constant(node.where, INT32).reshape(-1)
+        bias = given.constant(node.where, INT64 if wide else INT32).reshape(-1)
     if bias.size != channels:
         raise node.fail("bias has the wrong length", "Export it again.", bias.size, channels)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import prod
 
 from export.c import graph as g
@@ -17,6 +18,12 @@ def add(node: Node) -> g.Op:
     """ADD; operands of one shape are told apart, as most are."""
     a, b, output, layout = _operands(node)
     parts = node.parts(output, a, b, activation=node.activation())
+    powers = all(math.frexp(t.scale)[0] == 0.5 for t in (a, b, output))
+    if a.dtype == "int16" and powers and node.option("potScaleInt16"):
+        raise node.fail(
+            "16-bit ADD in the old form for scales that are powers of two is not supported",
+            "Set pot_scale_int16 to false, or calibrate again.",
+        )
     if a.shape == b.shape:
         return g.Add(**parts)
     return g.BroadcastAdd(**parts, layout=layout)
@@ -170,6 +177,8 @@ def logistic(node: Node) -> g.Op:
     """LOGISTIC onto 0..255/256, the only output that the reference has."""
     x = node.input()
     output = node.output(x.shape)
+    if x.dtype == "int16":
+        raise node.fail("16-bit LOGISTIC is not supported", "Leave it out, or use SOFTMAX.")
     if output.zero_point != -128 or output.scale != 1 / 256:
         raise node.fail("output must have scale 1/256 and zero point -128", "Quantise it again.")
     return g.Logistic(**node.parts(output, x))
@@ -180,7 +189,9 @@ def softmax(node: Node) -> g.Op:
     x = node.input()
     output = node.output(x.shape)
     beta = float(getattr(node.options, "beta", 0.0))
-    if output.zero_point != -128 or abs(output.scale * 256 - 1) > 1e-3:
+    if x.dtype == "int16" and abs(output.scale * 32768 - 1) > 1e-3:
+        raise node.fail("output must have scale 1/32768 and zero point 0", "Quantise it again.")
+    if x.dtype == "int8" and (output.zero_point != -128 or abs(output.scale * 256 - 1) > 1e-3):
         raise node.fail("output must have scale 1/256 and zero point -128", "Quantise it again.")
     if not x.shape or x.shape[-1] > _SOFTMAX_DEPTH or not 0 < beta < 2**20:
         raise node.fail("softmax is too wide, or beta is not above 0", "", limit=_SOFTMAX_DEPTH)

@@ -64,7 +64,7 @@ def buffers(graph: Graph) -> list[Buffer]:
             root = roots.get(tensor.index)
             if root is None or root in outside:  # constants have no root
                 continue
-            size.setdefault(root, tensor.size)
+            size.setdefault(root, tensor.nbytes)
             first.setdefault(root, step)
             last[root] = step
     return [Buffer(root, size[root], first[root], last[root]) for root in size]

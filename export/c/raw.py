@@ -15,8 +15,8 @@ from targets.errors import InputError
 _INT32_MAX = 2**31 - 1
 _ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}
 _TYPES = {0: "FLOAT32", 1: "FLOAT16", 2: "INT32", 3: "UINT8", 4: "INT64", 7: "INT16", 9: "INT8"}
-FLOAT32, INT32, INT64, INT8 = 0, 2, 4, 9
-_DTYPES = {INT8: "<i1", INT32: "<i4", INT64: "<i8"}
+FLOAT32, INT32, INT64, INT16, INT8 = 0, 2, 4, 7, 9
+_DTYPES = {INT8: "<i1", INT16: "<i2", INT32: "<i4", INT64: "<i8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class RawTensor:
     sparse: bool
     data: NDArray[np.uint8] | None
 
-    def int8(self, where: str) -> g.Tensor:
-        """As a tensor of activations: int8, static shape, one scale, one zero point."""
-        self._check(where, INT8)
+    def activations(self, where: str) -> g.Tensor:
+        """As a tensor of activations: int8 or int16, static shape, one scale, one zero point."""
+        self._check(where, INT8, INT16)
         if self.scales.size != 1 or self.zero_points.size != 1:
             raise InputError(
                 f"tensor {self.index} must have one scale and one zero point",
@@ -42,8 +42,18 @@ class RawTensor:
                 value=f"{self.scales.size} scales, {self.zero_points.size} zero points",
                 todo="Quantise activations per tensor.",
             )
-        data = None if self.data is None else self.constant(where, INT8)
-        return g.Tensor(self.index, self.shape, self.scales[0], int(self.zero_points[0]), data)
+        zero_point = int(self.zero_points[0])
+        if self.type == INT16 and zero_point != 0:
+            raise InputError(
+                f"tensor {self.index} is int16 and has a zero point",
+                where=where,
+                value=zero_point,
+                limit=0,
+                todo="Quantise 16-bit activations symmetrically.",
+            )
+        data = None if self.data is None else self.constant(where, INT8, INT16)
+        dtype = "int16" if self.type == INT16 else "int8"
+        return g.Tensor(self.index, self.shape, self.scales[0], zero_point, data, dtype)
 
     def constant(self, where: str, *types: int) -> NDArray[Any]:
         """The content, shaped; refused if the tensor is computed at run time."""
@@ -65,7 +75,8 @@ class RawTensor:
                 where=where,
                 value=("sparse " if self.sparse else "") + _TYPES.get(self.type, str(self.type)),
                 limit=" or ".join(_TYPES[t] for t in types),
-                todo="Quantise the whole model to int8 (weights, activations, input and output).",
+                todo="Quantise the whole model to int8 (weights, activations, input and output), or"
+                " its activations to int16.",
             )
         if any(n < 1 for n in self.shape) or prod(self.shape) > _INT32_MAX:
             raise InputError(
@@ -76,7 +87,8 @@ class RawTensor:
                 todo="Export the model with a static shape.",
             )
         bad = ~np.isfinite(self.scales) | (self.scales <= 0)
-        if bad.any() or (np.abs(self.zero_points) > 128).any() or (self.zero_points > 127).any():
+        outside = (self.zero_points < -128) | (self.zero_points > 127)
+        if bad.any() or outside.any():
             raise InputError(
                 f"tensor {self.index} has an unusable scale or zero point",
                 where=where,
@@ -109,7 +121,7 @@ class Node:
 
     def input(self, position: int = 0) -> g.Tensor:
         """Input `position` as activations."""
-        return self.raw(position).int8(self.where)
+        return self.raw(position).activations(self.where)
 
     def image(self) -> g.Tensor:
         """Input 0 as (1, height, width, channels)."""
@@ -127,7 +139,7 @@ class Node:
         """The only output as activations, of this shape."""
         if len(self.outputs) != 1:
             raise self.fail("must have one output", "Export it again.", len(self.outputs))
-        tensor = self.outputs[0].int8(self.where)
+        tensor = self.outputs[0].activations(self.where)
         if shape is not None and tensor.shape != shape:
             raise self.fail(
                 "output has not the shape that follows from the input",
@@ -160,6 +172,13 @@ class Node:
         self, output: g.Tensor, *inputs: g.Tensor, activation: str = "NONE"
     ) -> dict[str, Any]:
         """The fields that every :class:`graph.Op` has."""
+        types = {tensor.dtype for tensor in (*inputs, output)}
+        if len(types) > 1:
+            raise self.fail(
+                "activations of different types",
+                "Quantise the whole model to int8, or to int16 with int8 weights.",
+                " and ".join(sorted(types)),
+            )
         return {
             "index": self.index,
             "kind": self.kind,

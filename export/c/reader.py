@@ -87,7 +87,7 @@ def read(model: bytes | Path) -> Graph:
             todo=_REWRITE,
         ) from None
     ops = tuple(READERS[node.kind](node) for node in nodes)
-    first, last = (end.int8(f"{source}: model") for end in ends)
+    first, last = (end.activations(f"{source}: model") for end in ends)
     _check_order(ops, first, last, source)
     digest = hashlib.sha256(model).hexdigest()
     return Graph(source, digest, ops, first, last, *is_float)

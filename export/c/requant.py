@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-INT8_MIN, INT8_MAX = -128, 127
-ADD_LEFT_SHIFT = 20
+LIMITS = {"int8": (-128, 127), "int16": (-32768, 32767)}
+ADD_LEFT_SHIFT = {"int8": 20, "int16": 15}
 SOFTMAX_INTEGER_BITS = 5
 MAX_SHIFT = 30
 
@@ -86,6 +86,25 @@ def wide_multipliers(
     return triples
 
 
+def narrow_multipliers(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """For 64-bit sums: the multiplier's upper 15 bits, and a shift to the right (8..46).
+
+    Source: ``MultiplyByQuantizedMultiplier(int64_t, ...)`` of `common.cc`.
+
+    Raises
+    ------
+    ValueError
+        If a multiplier is 2^7 and more: the reference has no result.
+    """
+    narrow = []
+    for multiplier, shift in pairs:
+        if shift > 7:
+            raise ValueError("a ratio of scales is 2^7 or more")
+        upper = (multiplier + (1 << 15)) >> 16 if multiplier < 0x7FFF0000 else 0x7FFF
+        narrow.append((upper, 15 - shift))
+    return narrow
+
+
 def rescale_multiplier(input_scale: np.float32, output_scale: np.float32) -> tuple[int, int]:
     """From one scale to another; the quotient is TFLite's double of two floats."""
     return quantize_multiplier(float(input_scale) / float(output_scale))
@@ -101,9 +120,11 @@ def mean_multiplier(
 
 
 def add_multipliers(
-    scale_a: np.float32, scale_b: np.float32, output_scale: np.float32
+    scale_a: np.float32, scale_b: np.float32, output_scale: np.float32, dtype: str = "int8"
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Pairs for the operands and the sum, all below 1 (shift <= 0), after a left shift of 20.
+    """Pairs for the operands and the sum, all below 1 (shift <= 0), after a left shift.
+
+    The shift is 20 bits, of int16 operands 15.
 
     Raises
     ------
@@ -111,10 +132,11 @@ def add_multipliers(
         If the sum's multiplier is 1 or more: TFLite aborts on such a model.
     """
     twice_most = 2 * max(float(scale_a), float(scale_b))
-    real_out = twice_most / ((1 << ADD_LEFT_SHIFT) * float(output_scale))
+    real_out = twice_most / ((1 << ADD_LEFT_SHIFT[dtype]) * float(output_scale))
     out = quantize_multiplier(real_out)
     if real_out >= 1 or out[1] > 0:
-        raise ValueError(f"the output's scale {output_scale:g} is 2^-19 of the inputs' or less")
+        least = 1 - ADD_LEFT_SHIFT[dtype]
+        raise ValueError(f"the output's scale {output_scale:g} is 2^{least} of the inputs' or less")
     return (
         quantize_multiplier(float(scale_a) / twice_most),
         quantize_multiplier(float(scale_b) / twice_most),
@@ -130,6 +152,11 @@ def mul_multiplier(
         return quantize_multiplier(float(scale_a) * float(scale_b) / float(output_scale))
     product = np.float32(scale_a) * np.float32(scale_b)
     return quantize_multiplier(float(product / np.float32(output_scale)))
+
+
+def softmax_multiplier_s16(input_scale: np.float32, beta: float) -> tuple[int, int]:
+    """From differences of int16 inputs to -65535..0 for -10..0 (the range of the table)."""
+    return quantize_multiplier(float(input_scale) * beta / (10.0 / 65535.0))
 
 
 def softmax_parameters(input_scale: np.float32, beta: float) -> tuple[int, int, int]:
@@ -148,9 +175,11 @@ def softmax_parameters(input_scale: np.float32, beta: float) -> tuple[int, int, 
     return multiplier, shift, -math.floor(most / (1 << shift))
 
 
-def activation_range(activation: str, scale: np.float32, zero_point: int) -> tuple[int, int]:
-    """Least and greatest int8 that the fused activation lets through (float32 division)."""
-    low, high = INT8_MIN, INT8_MAX
+def activation_range(
+    activation: str, scale: np.float32, zero_point: int, dtype: str = "int8"
+) -> tuple[int, int]:
+    """Least and greatest number that the fused activation lets through (float32 division)."""
+    low, high = LIMITS[dtype]
     if activation in ("RELU", "RELU6"):
         low = max(low, zero_point)
     if activation == "RELU6":

@@ -82,7 +82,7 @@ class _Lives:
         for tensor in (*layer.op.inputs, layer.op.output):
             root = roots.get(tensor.index)
             if root is not None and root not in self.outside:
-                self._use(root, tensor.size, self.now, self.now)
+                self._use(root, tensor.nbytes, self.now, self.now)
         self.now += 1
 
     def pipeline(self, pipeline: Pipeline) -> None:

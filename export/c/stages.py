@@ -67,6 +67,8 @@ class Stage:
 
 def can_be_stage(op: g.Op) -> bool:
     """Whether the layer can work on a part of its image at a time."""
+    if op.output.dtype != "int8":
+        return False
     if isinstance(op, g.Add):
         a, b = op.inputs
         constant = a.data is not None or b.data is not None

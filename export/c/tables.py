@@ -1,12 +1,13 @@
-"""Tables of functions of one byte, computed when the library is generated.
+"""Tables of functions, computed when the library is generated.
 
-Both ways in which the operator is computed elsewhere are here to the last bit: LiteRT's reference
+Of LOGISTIC both ways in which it is computed elsewhere are here to the last bit: LiteRT's reference
 kernel in float32, TensorFlow Lite Micro and CMSIS-NN in gemmlowp's fixed point.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,3 +106,35 @@ def _one_over_one_plus(a: int) -> int:
     for _ in range(3):
         x += _high_mul(x, (1 << 29) - _high_mul(half, x)) << 2
     return min(x << 1, _INT32_MAX)
+
+
+def softmax_exponential() -> NDArray[np.int16]:
+    """exp over -10..0 at 513 points, Q15, for ``dlink_softmax_s16``."""
+    return _points(math.exp, -10.0, 0.0)
+
+
+def softmax_reciprocal() -> NDArray[np.int16]:
+    """1 / (1 + x) over 0..1 at 513 points, Q15, for ``dlink_softmax_s16``."""
+    return _points(lambda x: 1.0 / (1.0 + x), 0.0, 1.0)
+
+
+def _points(function: Callable[[float], float], low: float, high: float) -> NDArray[np.int16]:
+    """Points for linear interpolation, each moved by half the error in the middle of its interval.
+
+    Source: ``LUTPopulate`` of `common.h` (LiteRT), in double precision.
+    """
+    step, scale = (high - low) / 512, 65536 / 2.0
+    table = []
+    for i in range(512):
+        x = low + i * step
+        here, after = function(x) * scale, function(low + (i + 1) * step) * scale
+        interpolated = _round((after + _round(here)) / 2)
+        error = interpolated - _round(function(x + step / 2) * scale)
+        table.append(_round(here) - _round(error / 2))
+    table.append(_round(function(high) * scale))
+    return np.clip(table, -32768, 32767).astype(np.int16)
+
+
+def _round(x: float) -> float:
+    """To nearest, halves away from zero."""
+    return math.copysign(math.floor(abs(x) + 0.5), x)

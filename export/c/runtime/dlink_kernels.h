@@ -92,6 +92,7 @@ typedef struct {
     const int32_t *run_bytes;
 } dlink_concatenation_t;
 
+/* Shapes in bytes: the last axis is that of the elements times their size. */
 typedef struct {
     int32_t in[4], before[4], out[4];
     int32_t value;
@@ -128,7 +129,7 @@ void dlink_add_broadcast(const dlink_add_broadcast_t *layer, const int8_t *a, co
 void dlink_mul(const dlink_mul_t *layer, const int8_t *a, const int8_t *b, int8_t *output);
 void dlink_concatenation(const dlink_concatenation_t *layer, const void *const *inputs,
                          void *output);
-void dlink_pad(const dlink_pad_t *layer, const int8_t *input, int8_t *output);
+void dlink_pad(const dlink_pad_t *layer, const void *input, void *output);
 void dlink_rescale(const dlink_rescale_t *layer, const int8_t *input, int8_t *output);
 void dlink_lookup(const dlink_lookup_t *layer, const int8_t *input, int8_t *output);
 void dlink_softmax(const dlink_softmax_t *layer, const int8_t *input, int8_t *output);

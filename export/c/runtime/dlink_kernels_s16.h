@@ -26,6 +26,8 @@ typedef struct {
     const int8_t *weights; /* [out][in] */
     const int64_t *bias;   /* [out] */
     dlink_output_s16_t output;
+    const int32_t *multiplier_high; /* [out], 31 bits each, used instead of the output's; or NULL */
+    const int32_t *multiplier_low;  /* [out], 22 further bits */
 } dlink_fully_connected_s16_t;
 
 /* Two tables of 513 points; the input's scale leads into the first one's range. */

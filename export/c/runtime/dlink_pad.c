@@ -8,8 +8,9 @@ static size_t elements(const int32_t *shape)
 }
 
 /* Fills the output with the value that stands for 0, then copies the input pixel by pixel. */
-void dlink_pad(const dlink_pad_t *layer, const int8_t *input, int8_t *output)
+void dlink_pad(const dlink_pad_t *layer, const void *input, void *output)
 {
+    const int8_t *source = (const int8_t *)input;
     const int32_t *const in = layer->in;
     const int32_t *const out = layer->out;
     const int32_t *const before = layer->before;
@@ -23,9 +24,9 @@ void dlink_pad(const dlink_pad_t *layer, const int8_t *input, int8_t *output)
             for (int32_t x = 0; x < in[2]; x += pixels) {
                 const int32_t row = (n + before[0]) * out[1] + y + before[1];
                 int8_t *const target =
-                    output + (row * out[2] + x + before[2]) * out[3] + before[3];
-                memcpy(target, input, bytes);
-                input += bytes;
+                    (int8_t *)output + (row * out[2] + x + before[2]) * out[3] + before[3];
+                memcpy(target, source, bytes);
+                source += bytes;
             }
         }
     }

@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-_TYPES = {"int8": 9, "int64": 4, "int32": 2, "float32": 0}
+_TYPES = {"int8": 9, "int16": 7, "int64": 4, "int32": 2, "float32": 0}
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from build import T, build, constant, options, pack
 
 REFERENCE = Path(os.environ.get("DLINK_REFERENCE", "../shared/reference"))
 NAMES = ("eeg_student.int8", "eeg_spatial_first.int8", "kws", "ad", "ic")
+NAMES_S16 = ("eeg_student.int16x8",)
 
 
 def reference_model(name: str) -> Path:
@@ -31,44 +33,65 @@ def conv_model(seed: int = 0) -> bytes:
     return build("CONV_2D", [x, weights, bias], y, table)
 
 
+def chain_model_s16() -> bytes:
+    """int16: 1x1x20x3 -> CONV_2D 1x5 SAME, RELU6 -> MAX_POOL_2D -> 1x1x5x4."""
+    rng = np.random.default_rng(3)
+    x, y = T((1, 1, 20, 3), 2**-11, dtype="int16"), T((1, 1, 10, 4), 2**-12, dtype="int16")
+    weights = constant(rng.integers(-127, 128, (4, 1, 5, 3), dtype=np.int8), [0.01] * 4)
+    bias = constant(rng.integers(-500, 500, 4, dtype=np.int64), [0.01 * 2**-11] * 4)
+    table = options("Conv2D", padding=0, strideH=1, strideW=2, fusedActivationFunction=3)
+    model = _unpack(build("CONV_2D", [x, weights, bias], y, table))
+    pooled = _tensor(model, [1, 1, 5, 4], 2**-12, 0, 7)
+    table = options("Pool2D", padding=1, strideH=1, strideW=2, filterHeight=1, filterWidth=2)
+    _node(model, "MAX_POOL_2D", int(model.subgraphs[0].outputs[0]), pooled, table)
+    model.subgraphs[0].outputs = [pooled]
+    return pack(model)
+
+
+def _unpack(model: bytes) -> Any:
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+
+
+def _tensor(model: Any, shape: list[int], scale: float, zero_point: int, kind: int = 9) -> int:
+    """A new tensor's index; `kind` is 9 for int8, 7 for int16."""
+    graph, new = model.subgraphs[0], schema.TensorT()
+    new.shape, new.type, new.quantization = shape, kind, schema.QuantizationParametersT()
+    new.quantization.scale, new.quantization.zeroPoint = [scale], [zero_point]
+    graph.tensors.append(new)
+    return len(graph.tensors) - 1
+
+
+def _node(model: Any, op: str, source: int, target: int, table: object = None) -> None:
+    """Append an operator with one input."""
+    code, new = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, op)
+    code.version = 3 if op == "MAX_POOL_2D" else 1
+    model.operatorCodes.append(code)
+    new.opcodeIndex, new.inputs, new.outputs = len(model.operatorCodes) - 1, [source], [target]
+    if table is not None:
+        new.builtinOptions = table
+        new.builtinOptionsType = getattr(schema.BuiltinOptions, type(table).__name__[:-1])
+    model.subgraphs[0].operators.append(new)
+
+
 def chain_model() -> bytes:
     """Add to itself, max pool, reshape, softmax: aliases, one tensor read twice, no weights."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(_add_model(), 0))
-    graph = model.subgraphs[0]
-
-    def tensor(shape: list[int], scale: float, zero_point: int) -> int:
-        new = schema.TensorT()
-        new.shape, new.type, new.quantization = shape, 9, schema.QuantizationParametersT()
-        new.quantization.scale, new.quantization.zeroPoint = [scale], [zero_point]
-        graph.tensors.append(new)
-        return len(graph.tensors) - 1
-
-    def node(op: str, source: int, target: int, table: object = None) -> None:
-        code, new = schema.OperatorCodeT(), schema.OperatorT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, op)
-        code.version = 1
-        model.operatorCodes.append(code)
-        new.opcodeIndex, new.inputs, new.outputs = len(model.operatorCodes) - 1, [source], [target]
-        if table is not None:
-            new.builtinOptions = table
-            new.builtinOptionsType = getattr(schema.BuiltinOptions, type(table).__name__[:-1])
-        graph.operators.append(new)
-
-    added = int(graph.outputs[0])
-    pooled = tensor([1, 1, 6, 3], 0.1, 4)
-    flat = tensor([1, 18], 0.1, 4)
-    out = tensor([1, 18], 1 / 256, -128)
+    model = _unpack(_add_model())
+    added = int(model.subgraphs[0].outputs[0])
+    pooled = _tensor(model, [1, 1, 6, 3], 0.1, 4)
+    flat = _tensor(model, [1, 18], 0.1, 4)
+    out = _tensor(model, [1, 18], 1 / 256, -128)
     table = options("Pool2D", padding=1, strideH=1, strideW=2, filterHeight=1, filterWidth=2)
-    node("MAX_POOL_2D", added, pooled, table)
-    node("RESHAPE", pooled, flat, options("Reshape", newShape=[1, 18]))
-    node("SOFTMAX", flat, out, options("Softmax", beta=1.0))
-    graph.outputs = [out]
+    _node(model, "MAX_POOL_2D", added, pooled, table)
+    _node(model, "RESHAPE", pooled, flat, options("Reshape", newShape=[1, 18]))
+    _node(model, "SOFTMAX", flat, out, options("Softmax", beta=1.0))
+    model.subgraphs[0].outputs = [out]
     return pack(model)
 
 
 def float_ends_model() -> bytes:
     """float32 -> QUANTIZE -> the convolution of `conv_model` -> DEQUANTIZE -> float32."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(conv_model(), 0))
+    model = _unpack(conv_model())
     graph = model.subgraphs[0]
     ends = [(int(graph.inputs[0]), "QUANTIZE"), (int(graph.outputs[0]), "DEQUANTIZE")]
     for inner, kind in ends:

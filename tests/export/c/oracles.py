@@ -50,9 +50,10 @@ def ours(model: bytes, inputs: np.ndarray, **options: str) -> np.ndarray:
         return HostModel(Path(folder) / "c", STRICT).run(inputs)
 
 
-def bytes_like(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Random rows, and the extremes: all -128, all 127, and both in turn."""
-    rows = rng.integers(-128, 128, (count, size), dtype=np.int8)
-    rows[0], rows[1] = -128, 127
-    rows[2] = np.resize(np.array([-128, 127], np.int8), size)
+def bytes_like(rng: np.random.Generator, count: int, size: int, dtype: str = "int8") -> np.ndarray:
+    """Random rows, and the extremes: all -128, all 127, and both in turn (or those of int16)."""
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    rows = rng.integers(least, most + 1, (count, size), dtype=dtype)
+    rows[0], rows[1] = least, most
+    rows[2] = np.resize(np.array([least, most], dtype), size)
     return rows

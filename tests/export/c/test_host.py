@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from models import chain_model, conv_model
+from models import chain_model, chain_model_s16, conv_model
 
 from export.c.generate import generate
 from export.c.host import HostModel
@@ -64,6 +64,15 @@ def test_run_refuses_other_shapes_and_types(host):
         host.run(np.zeros((2, 35), np.int8))
     with pytest.raises(InputError, match="float64"):
         host.run(np.zeros((2, 36)))
+
+
+def test_int16_model_takes_and_gives_int16(tmp_path):
+    generate(chain_model_s16(), tmp_path / "c")
+    host = HostModel(tmp_path / "c")
+    assert (host.dtype, host.input_bytes, host.output_bytes) == (np.int16, 120, 40)
+    assert host.run(np.zeros((3, 60), np.int16)).shape == (3, 20)
+    with pytest.raises(InputError, match=r"int8 \(3, 60\), allowed int16 \(N, 60\)"):
+        host.run(np.zeros((3, 60), np.int8))
 
 
 def test_rows_do_not_influence_each_other(host):

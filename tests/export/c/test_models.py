@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import NAMES, chain_model, conv_model, float_ends_model, reference_model
+from models import (
+    NAMES,
+    NAMES_S16,
+    chain_model,
+    chain_model_s16,
+    conv_model,
+    float_ends_model,
+    reference_model,
+)
 from oracles import STRICT, bytes_like, micro, ours, reference
 
 from export.c.generate import RUNTIME, generate
@@ -30,6 +38,26 @@ def test_reference_model_equals_the_reference_kernels(name):
     model = reference_model(name).read_bytes()
     inputs = bytes_like(np.random.default_rng(7), VECTORS, read(model).input.size)
     np.testing.assert_array_equal(ours(model, inputs), reference(model, inputs))
+
+
+@pytest.mark.parametrize("name", ["chain", *NAMES_S16])
+@pytest.mark.parametrize("rounding", ["reference", "micro"])
+def test_int16_model_equals_both(name, rounding, tmp_path):
+    model = chain_model_s16() if name == "chain" else reference_model(name).read_bytes()
+    source = read(model).input
+    inputs = bytes_like(np.random.default_rng(7), VECTORS, source.size, "int16")
+    oracle = {"reference": reference, "micro": lambda *a: micro(*a, source.shape)}[rounding]
+    np.testing.assert_array_equal(ours(model, inputs, fc_rounding=rounding), oracle(model, inputs))
+
+
+def test_int16_header(tmp_path):
+    library = generate(chain_model_s16(), tmp_path / "c")
+    assert library.dtype == "int16"
+    assert library.arena_bytes == 80
+    header = (tmp_path / "c" / "model.h").read_text()
+    assert "dlink_model_invoke(const int16_t *input, int16_t *output, void *arena,\n" in header
+    assert "INPUT_BYTES 120\n" in header
+    assert "N_OUTPUTS 20\n" in header
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,15 +102,16 @@ def test_float_ends_are_left_to_the_caller(tmp_path):
 
 def _golden_library(tmp_path: Path, source: bytes | Path) -> Path:
     model = source if isinstance(source, bytes) else source.read_bytes()
-    inputs = bytes_like(np.random.default_rng(2), 4, read(model).input.size)
+    first = read(model).input
+    inputs = bytes_like(np.random.default_rng(2), 4, first.size, first.dtype)
     generate(model, tmp_path / "c", golden=(inputs, reference(model, inputs)))
     return tmp_path / "c"
 
 
-@pytest.mark.parametrize("name", ["conv", "chain", *NAMES])
+@pytest.mark.parametrize("name", ["conv", "chain", "chain_s16", *NAMES, *NAMES_S16])
 def test_example_is_clean_under_sanitizers(name, tmp_path):
     """main.c replays the golden vectors; an overflow or a stray access ends it."""
-    made = {"conv": conv_model, "chain": chain_model}
+    made = {"conv": conv_model, "chain": chain_model, "chain_s16": chain_model_s16}
     source = made[name]() if name in made else reference_model(name)
     folder = _golden_library(tmp_path, source)
     flags = [*STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -73,6 +73,27 @@ def test_add_multipliers_stay_below_one_or_are_refused():
         requant.add_multipliers(np.float32(1), np.float32(1), np.float32(2**-20))
 
 
+def test_narrow_multipliers():
+    pairs = [(2**30, 0), (2**31 - 1, 7), (0x40008000, -31), (0x40007FFF, -31)]
+    assert requant.narrow_multipliers(pairs) == [
+        (2**14, 15),
+        (0x7FFF, 8),
+        (0x4001, 46),
+        (0x4000, 46),
+    ]
+    with pytest.raises(ValueError, match="2\\^7"):
+        requant.narrow_multipliers([(2**30, 8)])
+
+
+def test_int16_ranges_and_sums():
+    assert requant.activation_range("NONE", np.float32(1), 0, "int16") == (-32768, 32767)
+    assert requant.activation_range("RELU6", np.float32(0.001), 0, "int16") == (0, 6000)
+    scales = np.float32(1), np.float32(1), np.float32(2**-15)
+    assert requant.add_multipliers(*scales)[2][1] == -3
+    with pytest.raises(ValueError, match="2\\^-14"):
+        requant.add_multipliers(*scales, "int16")
+
+
 def test_softmax_parameters():
     multiplier, shift, lowest = requant.softmax_parameters(np.float32(0.1), 1.0)
     assert multiplier * 2.0 ** (shift - 31) == pytest.approx(0.1 * 2**26)
