@@ -4,6 +4,7 @@ import re
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 from serial_rig import TINY
@@ -124,3 +125,31 @@ def test_a_library_too_large_for_the_board_is_refused(tmp_path):
     with pytest.raises(InputError, match="overflowed"):
         serial_firmware.write(folder, BOARD, tmp_path / "images")
     assert not (tmp_path / "images" / "nucleo-l4r5zi.bin").exists()
+
+
+def test_the_port_in_the_documentation_compiles_with_the_files_it_names(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/boards.md").read_text()
+    (tmp_path / "main.c").write_text(re.search(r"```c\n(.*?)```", page, re.DOTALL)[1])
+    (tmp_path / "uart.h").write_text(
+        "#include <stddef.h>\nuint8_t uart_read_byte(void);\nvoid uart_write_byte(uint8_t byte);\n"
+    )
+    named = {name for name in re.findall(r"`(\w+\.c)`", page) if name != "main.c"}
+    named -= {"board_nucleo_l4r5zi.c"}
+    assert named == {"serial_bench.c", "serial_line.c", "console.c", "cycle_counter.c"}
+    undefined = set()
+    for path in (tmp_path / "main.c", *(FIRMWARE_SOURCES / name for name in named)):
+        subprocess.run(
+            [
+                *("arm-none-eabi-gcc", *find_core("cortex-m7").flags, "-mthumb", "-std=c99"),
+                *("-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{TINY}", f"-I{tmp_path}"),
+                *(f"-I{FIRMWARE_SOURCES}", "-c", str(path), "-o", str(tmp_path / "x.o")),
+            ],
+            check=True,
+        )
+        symbols = subprocess.run(
+            ["arm-none-eabi-nm", "-u", str(tmp_path / "x.o")],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        undefined |= set(re.findall(r"U (\w+)", symbols.stdout))
+    # Nothing of start-up or linker script is needed: those are the project's.
+    assert not {name for name in undefined if name.startswith(("ld_", "semihost"))}
