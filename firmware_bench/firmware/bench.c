@@ -29,7 +29,7 @@ static struct {
     uint8_t guard[GUARD_BYTES];
 } arena;
 static struct {
-    int8_t bytes[DLINK_MODEL_OUTPUT_BYTES];
+    int8_t bytes[DLINK_MODEL_OUTPUT_BYTES] __attribute__((aligned(8)));
     uint8_t guard[GUARD_BYTES];
 } output;
 
@@ -47,7 +47,7 @@ __attribute__((noipa)) void dlink_roi_end(void)
 }
 
 /* One call of the model. Apart, so that the instructions of this function can be told from the
- * model's in the count. */
+ * model's in the count. void pointers, because an int16 model declares its tensors otherwise. */
 dlink_status_t bench_invoke(size_t *stack_bytes) __attribute__((noipa));
 dlink_status_t bench_invoke(size_t *stack_bytes)
 {
@@ -55,7 +55,8 @@ dlink_status_t bench_invoke(size_t *stack_bytes)
     paint_stack(ld_stack_bottom, top);
     dlink_roi_begin();
     const dlink_status_t status =
-        dlink_model_invoke(input, output.bytes, arena.bytes, sizeof arena.bytes);
+        dlink_model_invoke((const void *)input, (void *)output.bytes, arena.bytes,
+                           sizeof arena.bytes);
     dlink_roi_end();
     *stack_bytes = painted_depth(ld_stack_bottom, top);
     return status;
