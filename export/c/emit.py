@@ -180,7 +180,7 @@ def _layer_call(layer: Layer, place: _Places) -> list[str]:
 
 def _pipeline_call(number: int, pipeline: Pipeline, place: _Places) -> list[str]:
     source, result = pipeline.source, pipeline.result
-    titles = [f"    /* {title(stage.op)} */" for stage in pipeline.stages]
+    titles = [f"    /* {title(op)} */" for op in dict.fromkeys(s.op for s in pipeline.stages)]
     return [
         *titles,
         f"    dlink_pipeline_run(&pipeline{number}, {place(source.tensor)}, 0,"
@@ -229,7 +229,9 @@ def _layer(layer: Layer) -> str:
     text = f"/* {title(layer.op)} */\n"
     for name, array in layer.arrays.items():
         text += array_text(f"{prefix}_{name}", array)
-    text += f"static const dlink_{layer.struct}_t {prefix} = {struct_text(layer.fields, prefix)};\n\n"
+    text += (
+        f"static const dlink_{layer.struct}_t {prefix} = {struct_text(layer.fields, prefix)};\n\n"
+    )
     return text
 
 

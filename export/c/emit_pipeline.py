@@ -45,7 +45,7 @@ def pipeline_text(number: int, pipeline: Pipeline, offsets: Mapping[str, int]) -
 
 def _stage_constants(pipeline: Pipeline, i: int) -> str:
     stage = pipeline.stages[i]
-    prefix = f"layer{stage.op.index}"
+    prefix = name_of(stage)
     fields = dict(stage.fields)
     if "block" in fields:
         fields["block"] = pipeline.blocks[i]
@@ -64,6 +64,11 @@ def _stage_constants(pipeline: Pipeline, i: int) -> str:
     return text + f"static const dlink_{stage.struct}_t {prefix} = {body};\n\n"
 
 
+def name_of(stage: Stage) -> str:
+    """The name of a stage's constants."""
+    return f"layer{stage.op.index}" + ("_sum" if stage.kernel == "sum_stage" else "")
+
+
 def _guarded(text: str, guard: str | None) -> str:
     return f"{guard}\n{text}#endif\n" if guard else text
 
@@ -77,6 +82,8 @@ def _stream(pipeline: Pipeline, i: int, stream: Stream, offsets: Mapping[str, in
         offset = "DLINK_FROM_OUTPUT"
     else:
         offset = str(offsets[f"stream{i}"])
+    if stream.fixed_bytes:
+        return f"{offset}, 0, {pipeline.length(stream)}, 0, 1 /* {stream.fixed_bytes} bytes */"
     whole = stream in (pipeline.source, pipeline.result)
     if pipeline.axis == COLUMNS:
         row = (width if whole else stream.capacity) * channels
@@ -99,9 +106,8 @@ def _stage(pipeline: Pipeline, i: int, stage: Stage, offsets: Mapping[str, int])
         str(stage.stride[axis]),
         str(stage.pad[axis]),
         str(stage.inputs[0].shape[1 + across]),
-        str(stage.op.output.shape[1 + across]),
+        str(stage.output.shape[1 + across]),
         str(stage.pad[across]),
         str(offsets.get(f"scratch{i}", 0)),
     ]
-    return f"dlink_{stage.kernel}, &layer{stage.op.index}, " + ", ".join(numbers)
-
+    return f"dlink_{stage.kernel}, &{name_of(stage)}, " + ", ".join(numbers)

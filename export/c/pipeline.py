@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations, pairwise
+from math import prod
 
 from export.c import graph as g
 from export.c.stages import Stage, can_be_stage, lower_stage
 
 ROWS, COLUMNS = 0, 1
 PLACE_BYTES = 12  # dlink_place_t
-STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48)
+MOST_CUTS = 4  # places tried
 SCRATCH = (1024, 2048, 4096, 8192)
 MEMORY_POWER = 0.25  # halving the arena may cost a sixth of the instructions more
 GROUP = 3  # pixels that a convolution multiplies at once
@@ -26,12 +29,14 @@ class Stream:
     """A tensor inside a pipeline; `capacity` positions are held at most.
 
     `passing`: none is held from one step to the next, so that its memory serves others meanwhile.
+    `fixed_bytes`: if not 0, its size, whatever the positions.
     """
 
     tensor: g.Tensor
     root: int
     capacity: int
     passing: bool = False
+    fixed_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class Pipeline:
 
     def stream_bytes(self, stream: Stream) -> int:
         """Bytes of the positions held."""
+        if stream.fixed_bytes:
+            return stream.fixed_bytes
         shape = list(stream.tensor.shape)
         shape[1 + self.axis] = stream.capacity
         return -(-shape[1] * shape[2] * shape[3] // 4) * 4
@@ -143,11 +150,11 @@ class Walk:
     def __init__(self, stages: Sequence[Stage], roots: dict[int, int], axis: int) -> None:
         self.stages, self.axis = stages, axis
         self.reads = [[roots[t.index] for t in stage.inputs] for stage in stages]
-        self.writes = [roots[stage.op.output.index] for stage in stages]
+        self.writes = [roots[stage.output.index] for stage in stages]
         self.source = self.reads[0][0]
         self.lengths = {self.source: stages[0].inputs[0].shape[1 + axis]}
         for stage, root in zip(stages, self.writes, strict=True):
-            self.lengths[root] = stage.op.output.shape[1 + axis]
+            self.lengths[root] = stage.output.shape[1 + axis]
 
     def run(self, step: int, first: int = 0, last: int | None = None) -> Walked:
         """Outputs first..last-1, `step` positions of the input at a time; everything by default."""
@@ -209,38 +216,83 @@ class Walk:
         return kept
 
 
-def build(ops: Sequence[g.Op], roots: dict[int, int]) -> Pipeline:
-    """The best pipeline of these layers (step and blocks by :func:`_cost`)."""
-    stages = tuple(lower_stage(op) for op in ops)
+def build(ops: Sequence[g.Op], roots: dict[int, int]) -> list[Pipeline]:
+    """The best pipelines for these layers, which follow each other: one, two or three.
+
+    Cut is where little passes: behind a cut, layers wait for all of their input, so that each
+    weight is fetched less often; in front of it, the tensor must be held whole.
+    """
+    lowered = [lower_stage(op) for op in ops]
+    roots = {
+        **roots,
+        **{
+            s.output.index: roots.get(s.output.index, s.output.index)
+            for stages in lowered
+            for s in stages
+        },
+    }
+    places = [i for i in range(1, len(ops)) if _closed(ops, 0, i, roots, -1)]
+    places = sorted(places, key=lambda i: ops[i - 1].output.size)[:MOST_CUTS]
+    known: dict[tuple[int, int], tuple[Pipeline, float]] = {}
+
+    def part(first: int, last: int) -> tuple[Pipeline, float]:
+        if (first, last) not in known:
+            stages = tuple(stage for some in lowered[first:last] for stage in some)
+            known[first, last] = _build_one(stages, roots)
+        return known[first, last]
+
+    best: tuple[float, list[Pipeline]] | None = None
+    for count in range(3):
+        for cuts in combinations(sorted(places), count):
+            ends = [0, *cuts, len(ops)]
+            parts = [part(first, last) for first, last in pairwise(ends)]
+            memory = max(
+                p.live_bytes + (p.stream_bytes(p.source) if i > 0 else 0)
+                for i, (p, _) in enumerate(parts)
+            )
+            score = sum(cost for _, cost in parts) * float(memory) ** MEMORY_POWER
+            if best is None or score < best[0]:
+                best = score, [pipeline for pipeline, _ in parts]
+    assert best is not None
+    return best[1]
+
+
+def _build_one(stages: tuple[Stage, ...], roots: dict[int, int]) -> tuple[Pipeline, float]:
+    """The best pipeline of these stages, and its cost in instructions."""
     height, width = stages[0].inputs[0].shape[1:3]
     axis = COLUMNS if width > height else ROWS
     walk = Walk(stages, roots, axis)
+    best: tuple[float, Pipeline, float] | None = None
     order = [walk.source, *walk.writes]
     numbers = tuple(tuple(order.index(root) for root in reads) for reads in walk.reads)
-    best: tuple[float, Pipeline] | None = None
     length, unit = walk.lengths[walk.source], stages[0].stride[axis]
-    for step in sorted({min(strip * unit, length) for strip in STRIPS}):
+    for step in sorted({min(strip * unit, length) for strip in (*STRIPS, length)}):
         walked = walk.run(step)
         streams = [Stream(stages[0].inputs[0], walk.source, walk.lengths[walk.source])]
         for stage, root in zip(stages, walk.writes, strict=True):
             whole = walk.lengths[root] if root == walk.writes[-1] else walked.most[root]
-            streams.append(Stream(stage.op.output, root, whole, root in walked.passing))
+            passing = root in walked.passing and not stage.fixed_bytes
+            streams.append(Stream(stage.output, root, whole, passing, stage.fixed_bytes))
         for scratch in SCRATCH:
             blocks = tuple(
                 _block(s, _across(s, axis) * max(walked.counts[i]), scratch)
                 for i, s in enumerate(stages)
             )
             pipeline = Pipeline(stages, axis, step, blocks, tuple(streams), numbers)
-            cost = _cost(pipeline, walked)
-            if best is None or cost < best[0]:
-                best = cost, pipeline
+            cost = sum(
+                _cost(s, blocks[i], [n * _across(s, axis) for n in walked.counts[i]])
+                for i, s in enumerate(stages)
+            )
+            score = cost * float(pipeline.live_bytes) ** MEMORY_POWER
+            if best is None or score < best[0]:
+                best = score, pipeline, cost
     assert best is not None
-    return best[1]
+    return best[1:]
 
 
 def _across(stage: Stage, axis: int) -> int:
     """Output pixels of one position."""
-    return stage.op.output.shape[2 - axis]
+    return stage.output.shape[2 - axis]
 
 
 def _block(stage: Stage, most: int, scratch: int) -> int:
@@ -251,25 +303,24 @@ def _block(stage: Stage, most: int, scratch: int) -> int:
     return min(groups * GROUP, -(-most // GROUP) * GROUP)
 
 
-def _cost(pipeline: Pipeline, walked: Walked) -> float:
-    """Instructions times a power of the arena: memory must pay for itself.
-
-    A rough count of the DSP kernels' instructions: by multiplication, weight widened, step.
-    """
-    instructions = 0.0
-    for i, (stage, block) in enumerate(zip(pipeline.stages, pipeline.blocks, strict=True)):
-        across = _across(stage, pipeline.axis)
-        for count in walked.counts[i]:
-            pixels = across * count
-            channels = stage.op.output.shape[3]
-            instructions += 250
-            if stage.words:
-                groups = -(-pixels // GROUP)
-                passes = -(-pixels // block)
-                instructions += groups * GROUP * stage.window_bytes * channels * 0.75
-                instructions += passes * stage.window_bytes * channels * 1.4
-            instructions += pixels * channels * 12
-    return instructions * float(pipeline.live_bytes) ** MEMORY_POWER
+def _cost(stage: Stage, block: int, pixels: Sequence[int]) -> float:
+    """Instructions of the DSP kernels, roughly, for so many pixels in each step."""
+    channels = stage.output.shape[3]
+    total, steps = sum(pixels), 150.0 * len(pixels)
+    if isinstance(stage.op, g.DepthwiseConv2D) and not stage.words:
+        taps = prod(stage.op.window.kernel)
+        return steps + total * (60 + channels * (15 + 2.5 * taps))
+    if not stage.words:
+        return steps + total * channels * 15
+    passes = sum(-(-n // block) for n in pixels)
+    groups = sum(-(-(n % block) // GROUP) + n // block * (block // GROUP) for n in pixels)
+    fetched = passes * channels * (1.75 * stage.window_bytes + 45)
+    return (
+        steps
+        + total * (35 + 1.6 * stage.window_bytes)
+        + fetched
+        + groups * (channels / 2) * (60 + 8.5 * stage.words)
+    )
 
 
 def runs(ops: Sequence[g.Op], roots: dict[int, int], output_root: int) -> list[list[g.Op]]:

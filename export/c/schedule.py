@@ -50,7 +50,10 @@ def schedule(graph: g.Graph, fc_rounding: str) -> Schedule:
     output_root = roots[graph.output.index]
     steps: list[Layer | Pipeline] = []
     for part in runs([op for op in graph.ops if not isinstance(op, g.Reshape)], roots, output_root):
-        steps.append(build(part, roots) if can_be_stage(part[0]) else lower(part[0], fc_rounding))
+        if can_be_stage(part[0]):
+            steps += build(part, roots)
+        else:
+            steps.append(lower(part[0], fc_rounding))
     lives = _Lives({graph.input.index, output_root})
     for step in steps:
         if isinstance(step, Pipeline):

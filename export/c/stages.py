@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, cast
 
@@ -25,7 +25,8 @@ class Stage:
     """One layer. Kernel ``conv_stage`` is function ``dlink_conv_stage`` in the file of that name.
 
     `size`, `stride` and `pad` are (height, width): the extent of a window with its dilation, the
-    step to the next one, and the padding before the first. `dsp_arrays` take the place of arrays
+    step to the next one, and the padding before the first. `inputs` and `output` are images, one
+    tensor or two of equal shape, and one. `dsp_arrays` take the place of arrays
     of the same name where the DSP kernel wants another order.
     """
 
@@ -33,6 +34,8 @@ class Stage:
     kernel: str
     struct: str
     fields: Struct
+    inputs: tuple[g.Tensor, ...]
+    output: g.Tensor
     size: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     pad: tuple[int, int] = (0, 0)
@@ -40,9 +43,9 @@ class Stage:
     dsp_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
-    def inputs(self) -> tuple[g.Tensor, ...]:
-        """One tensor, or two of equal shape."""
-        return self.op.inputs
+    def fixed_bytes(self) -> int:
+        """Size of an output that does not grow with its positions: sums of all of them; or 0."""
+        return 4 * self.output.shape[3] if self.kernel == "sum_stage" else 0
 
     @property
     def window_bytes(self) -> int:
@@ -69,6 +72,8 @@ def can_be_stage(op: g.Op) -> bool:
     """Whether the layer can work on a part of its image at a time."""
     if op.output.dtype != "int8":
         return False
+    if _is_global(op):
+        return True
     if isinstance(op, g.Add):
         a, b = op.inputs
         constant = a.data is not None or b.data is not None
@@ -82,8 +87,19 @@ def _small(op: g.Op) -> bool:
     return max((*sizes, prod(op.output.shape[2:]))) <= _UINT16_MAX
 
 
-def lower_stage(op: g.Op) -> Stage:
-    """The stage of `op`, for which :func:`can_be_stage` holds.
+def _is_global(op: g.Op) -> bool:
+    """Whether a layer averages over a whole image."""
+    x = op.inputs[0]
+    if len(x.shape) != 4 or x.shape[0] != 1:
+        return False
+    if isinstance(op, g.Pool2D):
+        whole = op.window.kernel == x.shape[1:3] and op.window.padding == (0, 0)
+        return op.kind == "AVERAGE_POOL_2D" and whole and op.output.shape[1:3] == (1, 1)
+    return isinstance(op, g.Mean) and (op.outer, op.middle, op.inner) == (1, 1, x.shape[3])
+
+
+def lower_stage(op: g.Op) -> list[Stage]:
+    """The stage of `op`, for which :func:`can_be_stage` holds; two for a mean of the whole image.
 
     Raises
     ------
@@ -91,17 +107,24 @@ def lower_stage(op: g.Op) -> Stage:
         If a scale ratio or a sum does not fit the reference's 32-bit arithmetic.
     """
     try:
+        if _is_global(op):
+            return _global_mean(op)
         if isinstance(op, g.DepthwiseConv2D):
-            return _conv(_as_conv(op)) if op.inputs[0].shape[3] == 1 else _depthwise(op)
+            return [_conv(_as_conv(op)) if op.inputs[0].shape[3] == 1 else _depthwise(op)]
         if isinstance(op, g.Conv2D):
-            return _conv(op)
-        return _pool(op) if isinstance(op, g.Pool2D) else _add(cast("g.Add", op))
+            return [_conv(op)]
+        return [_pool(op) if isinstance(op, g.Pool2D) else _add(cast("g.Add", op))]
     except ValueError as err:
         raise InputError(
             f"layer cannot be computed in 32-bit integers: {err}",
             where=op.where,
             todo="Calibrate and quantise the model again.",
         ) from None
+
+
+def _stage(op: g.Op, kernel: str, fields: Struct, struct: str = "", **more: Any) -> Stage:
+    """A stage between the layer's own tensors."""
+    return Stage(op, kernel, struct or kernel, fields, op.inputs, op.output, **more)
 
 
 def _as_conv(op: g.DepthwiseConv2D) -> g.Conv2D:
@@ -160,7 +183,7 @@ def _conv(op: g.Conv2D) -> Stage:
         "requant": output,
     }
     arrays = {"weights": op.weights, "bias": folded, **arrays}
-    return Stage(op, "conv_stage", "conv_stage", fields, arrays=arrays, **_geometry(op.window))
+    return _stage(op, "conv_stage", fields, arrays=arrays, **_geometry(op.window))
 
 
 def _depthwise(op: g.DepthwiseConv2D) -> Stage:
@@ -186,9 +209,8 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
             by_output = np.arange(channels * multiplier).reshape(-1, 4, multiplier)
             order = by_output.transpose(0, 2, 1).reshape(-1)
             dsp_arrays = {name: arrays[name][order] for name in ("bias", "multiplier", "shift")}
-    return Stage(
+    return _stage(
         op,
-        "depthwise_stage",
         "depthwise_stage",
         fields,
         arrays=arrays,
@@ -217,7 +239,7 @@ def _pool(op: g.Pool2D) -> Stage:
     if op.kind == "AVERAGE_POOL_2D":
         kernel = "average_pool_stage"
         fields["reciprocal"] = reciprocal(prod(op.window.kernel))
-    return Stage(op, kernel, "pool_stage", fields, **_geometry(op.window))
+    return _stage(op, kernel, fields, struct="pool_stage", **_geometry(op.window))
 
 
 def reciprocal(count: int) -> int:
@@ -249,4 +271,33 @@ def _add(op: g.Add) -> Stage:
         "low": low,
         "high": high,
     }
-    return Stage(op, "add_stage", "add_stage", fields)
+    return _stage(op, "add_stage", fields)
+
+
+def _global_mean(op: g.Op) -> list[Stage]:
+    """A stage that adds up whatever comes, and one that divides at the end."""
+    image = op.inputs[0]
+    _, height, width, channels = image.shape
+    sums = replace(image, index=-1 - op.index)
+    result = replace(op.output, shape=(1, 1, 1, channels))
+    add_up = Stage(op, "sum_stage", "sum_stage", {"channels": channels}, (image,), sums)
+    if isinstance(op, g.Pool2D):
+        divide = _pool(op)
+        divide = replace(divide, kernel="divide_stage", inputs=(sums,), output=result)
+        return [add_up, divide]
+    count = height * width
+    multiplier, shift = requant.mean_multiplier(image.scale, op.output.scale, count)
+    if count * 255 >= 2**31:
+        raise ValueError(f"a sum of {count} elements may leave 32 bits")
+    fields = {
+        "channels": channels,
+        "sum_offset": -count * image.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        "zero_point": op.output.zero_point,
+    }
+    size = (height, width)
+    return [
+        add_up,
+        Stage(op, "mean_stage", "mean_stage", fields, (sums,), result, size=size, stride=size),
+    ]

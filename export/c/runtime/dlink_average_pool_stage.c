@@ -1,16 +1,5 @@
 #include "dlink_pool_stage.h"
 
-/* Rounded to nearest, halves away from zero. */
-DLINK_INLINE int32_t mean(const dlink_pool_stage_t *layer, int32_t sum, int32_t count,
-                          int32_t full)
-{
-    const int32_t sign = sum >> 31;
-    const uint32_t size = (uint32_t)((sum ^ sign) - sign) + ((uint32_t)count >> 1);
-    const uint32_t quotient =
-        full ? (size * layer->reciprocal) >> 24 : size / (uint32_t)count;
-    return ((int32_t)quotient ^ sign) - sign;
-}
-
 static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *out)
 {
     const int32_t channels = layer->channels;
@@ -28,7 +17,7 @@ static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *
             }
             row += patch.row;
         }
-        out[c] = dlink_clamp(mean(layer, sum, count, full), layer->low, layer->high);
+        out[c] = dlink_clamp(dlink_pool_mean(layer, sum, count, full), layer->low, layer->high);
     }
 }
 

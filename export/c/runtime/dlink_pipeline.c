@@ -153,6 +153,7 @@ static void run_stage(const run_t *run, const dlink_stage_t *stage, int32_t coun
     view.scratch = run->arena + stage->scratch;
     view.out = written(run, stage->out) + (out->end - out->first) * out_stream->position;
     view.out_row = out_stream->row;
+    view.from = out->end;
     if (stage->in_b != DLINK_NO_STREAM) {
         const dlink_stream_t *const stream = &pipeline->streams[stage->in_b];
         const int32_t ahead = out->end - run->places[stage->in_b].first;

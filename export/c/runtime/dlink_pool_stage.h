@@ -34,4 +34,15 @@ DLINK_INLINE dlink_patch_t dlink_patch(const dlink_pool_stage_t *layer, const dl
     return patch;
 }
 
+/* Rounded to nearest, halves away from zero. */
+DLINK_INLINE int32_t dlink_pool_mean(const dlink_pool_stage_t *layer, int32_t sum, int32_t count,
+                                     int32_t full)
+{
+    const int32_t sign = sum >> 31;
+    const uint32_t size = (uint32_t)((sum ^ sign) - sign) + ((uint32_t)count >> 1);
+    const uint32_t quotient =
+        full ? (size * layer->reciprocal) >> 24 : size / (uint32_t)count;
+    return ((int32_t)quotient ^ sign) - sign;
+}
+
 #endif

@@ -18,6 +18,7 @@ typedef struct {
     int32_t in_height, in_width;
     int32_t out_height, out_width;
     int32_t pad_top, pad_left;
+    int32_t from; /* position in the whole output of the first one made here */
 } dlink_view_t;
 
 typedef struct {
@@ -79,10 +80,27 @@ typedef struct {
     int32_t low, high;
 } dlink_add_stage_t;
 
+/* Mean over an image in two parts: a stage that adds up all that comes, in one int32 a channel,
+ * and one that makes the means: dlink_divide_stage rounds as a pooling layer, dlink_mean_stage
+ * scales with a multiplier that holds 1 / count. */
+typedef struct {
+    int32_t channels;
+} dlink_sum_stage_t;
+
+typedef struct {
+    int32_t channels;
+    int32_t sum_offset; /* minus count times the input's zero point */
+    int32_t multiplier, shift;
+    int32_t zero_point;
+} dlink_mean_stage_t;
+
 void dlink_conv_stage(const void *layer, const dlink_view_t *view);
 void dlink_depthwise_stage(const void *layer, const dlink_view_t *view);
 void dlink_average_pool_stage(const void *layer, const dlink_view_t *view);
 void dlink_max_pool_stage(const void *layer, const dlink_view_t *view);
+void dlink_sum_stage(const void *layer, const dlink_view_t *view);
+void dlink_divide_stage(const void *layer, const dlink_view_t *view);
+void dlink_mean_stage(const void *layer, const dlink_view_t *view);
 void dlink_add_stage(const void *layer, const dlink_view_t *view);
 
 #endif

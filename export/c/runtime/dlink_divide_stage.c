@@ -1,0 +1,12 @@
+#include "dlink_pool_stage.h"
+
+void dlink_divide_stage(const void *parameters, const dlink_view_t *view)
+{
+    const dlink_pool_stage_t *const layer = (const dlink_pool_stage_t *)parameters;
+    const int32_t *const sums = (const int32_t *)(const void *)view->in;
+    const int32_t count = layer->slide.kernel_height * layer->slide.kernel_width;
+    for (int32_t c = 0; c < layer->channels; c++) {
+        view->out[c] = dlink_clamp(dlink_pool_mean(layer, sums[c], count, layer->reciprocal != 0),
+                                   layer->low, layer->high);
+    }
+}
