@@ -11,6 +11,12 @@ from export.c.stages import Stage
 
 # Of a depthwise layer's two copies of its weights, one is compiled.
 _ONLY = {"weights": "#ifndef DLINK_DSP", "weights4": "#ifdef DLINK_DSP"}
+# Of a convolution's too.
+_ONLY_PACKED = {
+    "weights": "#ifndef DLINK_PACKED",
+    "packed": "#ifdef DLINK_PACKED",
+    "packed_words": "#ifdef DLINK_PACKED",
+}
 
 
 def pipeline_text(number: int, pipeline: Pipeline, offsets: Mapping[str, int]) -> str:
@@ -50,12 +56,14 @@ def _stage_constants(pipeline: Pipeline, i: int) -> str:
     if "block" in fields:
         fields["block"] = pipeline.blocks[i]
     only = _ONLY if "weights4" in fields else {}
+    only = _ONLY_PACKED if stage.kernel == "conv_stage" else only
     text = f"/* {title(stage.op)} */\n"
     for name, array in stage.arrays.items():
         block = _guarded(array_text(f"{prefix}_{name}", array), only.get(name))
-        if name in stage.dsp_arrays:
-            other = array_text(f"{prefix}_{name}", stage.dsp_arrays[name])
-            block = f"#ifdef DLINK_DSP\n{other}#else\n{block}#endif\n"
+        for isa, others in (("DSP", stage.dsp_arrays), ("MVE", stage.mve_arrays)):
+            if name in others:
+                other = array_text(f"{prefix}_{name}", others[name])
+                block = f"#ifdef DLINK_{isa}\n{other}#else\n{block}#endif\n"
         text += block
     body = struct_text(fields, prefix)
     for name, guard in only.items():

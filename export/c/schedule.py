@@ -8,7 +8,7 @@ from export.c import graph as g
 from export.c.layers import Layer, lower
 from export.c.pipeline import Pipeline, build, runs
 from export.c.plan import Buffer, Plan, aliases, live_bytes, peak, search
-from export.c.stages import can_be_stage
+from export.c.stages import COPIES, can_be_stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class Schedule:
 
     @property
     def weight_bytes(self) -> int:
-        """Flash bytes of the constant arrays; of a layer's two copies of its weights, one."""
+        """Flash bytes of the constant arrays; of a layer's copies of its weights, one."""
         alone = sum(layer.array_bytes for layer in self.layers)
         stages = [stage for pipeline in self.pipelines for stage in pipeline.stages]
-        arrays = [array for s in stages for name, array in s.arrays.items() if name != "weights4"]
+        arrays = [array for s in stages for name, array in s.arrays.items() if name not in COPIES]
         return alone + sum(int(array.nbytes) for array in arrays)
 
 

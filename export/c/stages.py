@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.c import graph as g
-from export.c import requant
+from export.c import helium, packing, requant
 from export.c.layers import Array, Struct, _fold
 from targets.errors import InputError
 
 PLAIN_SHIFT_MOST = 20
+COPIES = ("weights4", "packed", "packed_words")  # arrays of weights in another order
 ANY_SHIFT, SHORT, SHORT_FULL = 0, 1, 2  # forms of requantisation, dlink_requant.h
 _UINT16_MAX = 2**16 - 1
 
@@ -26,8 +27,8 @@ class Stage:
 
     `size`, `stride` and `pad` are (height, width): the extent of a window with its dilation, the
     step to the next one, and the padding before the first. `inputs` and `output` are images, one
-    tensor or two of equal shape, and one. `dsp_arrays` take the place of arrays
-    of the same name where the DSP kernel wants another order.
+    tensor or two of equal shape, and one. `dsp_arrays` and `mve_arrays` take the place of arrays
+    of the same name where the DSP or the Helium kernel wants another order.
     """
 
     op: g.Op
@@ -41,6 +42,7 @@ class Stage:
     pad: tuple[int, int] = (0, 0)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     dsp_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    mve_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def fixed_bytes(self) -> int:
@@ -61,10 +63,13 @@ class Stage:
         """Scratch memory of the kernel with `block` pixels gathered at once."""
         if self.kernel == "conv_stage":
             words = block + (block + 2) * self.words
-            return 4 * words + -(-self.window_bytes // 4) * 4
+            dsp = 4 * words + -(-self.window_bytes // 4) * 4
+            return max(dsp, packing.conv_scratch_bytes(self.window_bytes, block))
         if isinstance(self.op, g.DepthwiseConv2D):
             taps = prod(self.op.window.kernel)
-            return 8 * taps + -(-taps * self.op.inputs[0].shape[3] // 4) * 4
+            channels = self.op.inputs[0].shape[3]
+            dsp = 8 * taps + -(-taps * channels // 4) * 4
+            return max(dsp, packing.depthwise_scratch_bytes(taps, channels))
         return 0
 
 
@@ -150,6 +155,7 @@ def _requant(op: g.Weighted, folded: NDArray[np.int32], axis: int) -> tuple[Stru
         "zero_point": op.output.zero_point,
         "low": low,
         "high": high,
+        "limbs": plain and packing.limbs(int(bound.max()), -int(shift.min())),
         "plain_shift": plain and (SHORT_FULL if (low, high) == (-128, 127) else SHORT),
     }
     return fields, {"multiplier": multiplier, "shift": -shift if plain else shift}
@@ -183,7 +189,14 @@ def _conv(op: g.Conv2D) -> Stage:
         "requant": output,
     }
     arrays = {"weights": op.weights, "bias": folded, **arrays}
-    return _stage(op, "conv_stage", fields, arrays=arrays, **_geometry(op.window))
+    flat = op.weights.reshape(op.weights.shape[0], -1)
+    words = packing.packed_words(flat)
+    name = "packed_words" if words.nbytes <= packing.WORDS_MOST else "packed"
+    fields[name] = Array(name)
+    arrays[name] = words if name == "packed_words" else packing.packed_bytes(flat)
+    mve_arrays = {"weights": helium.conv_weights(op.weights)}
+    geometry = _geometry(op.window)
+    return _stage(op, "conv_stage", fields, arrays=arrays, mve_arrays=mve_arrays, **geometry)
 
 
 def _depthwise(op: g.DepthwiseConv2D) -> Stage:

@@ -37,6 +37,7 @@ typedef struct {
     int16_t zero_point;
     int16_t low, high;
     int16_t plain_shift;
+    int16_t limbs; /* packed: parts that a multiplier is cut into, 0 for the long form */
 } dlink_requant_t;
 
 /* Bias has the input's zero point folded in, so that padding is an ordinary value: `padding`. */
@@ -46,6 +47,8 @@ typedef struct {
     uint16_t block; /* pixels gathered at once */
     int16_t padding;
     const int8_t *weights; /* [out][kernel height][kernel width][in] */
+    const uint8_t *packed; /* packed: the weights as streams (dlink_dot_packed.h), in bytes */
+    const int32_t *packed_words; /* or, if not NULL, in words */
     const int32_t *bias;
     dlink_requant_t requant;
 } dlink_conv_stage_t;

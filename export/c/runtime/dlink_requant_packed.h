@@ -1,0 +1,162 @@
+/* From sums to int8 outputs without a long multiplication.
+ *
+ * sum * multiplier / 2^24, rounded down, in limbs of 12 bits (three, |sum| < 2^19) or of 8 (four,
+ * |sum| < 2^23): floors of floors are exact. Seven more bits are the first rounding of the long
+ * form, the shift is its second one; both halves, the zero point and the 1 that a negative number
+ * loses are added before one shift does for both. */
+#ifndef DLINK_REQUANT_PACKED_H
+#define DLINK_REQUANT_PACKED_H
+
+#include "dlink_requant.h"
+
+typedef struct {
+    uint32_t limb[4]; /* of the multiplier, the lowest first */
+    uint32_t offset;
+    uint32_t shift;
+    const int32_t *sums;
+    const int32_t *end;
+    const int32_t *where; /* for each sum: where its output goes, counted from `out` */
+    int8_t *out;
+} dlink_scaling_t;
+
+#if defined(__thumb__) && !defined(__ARM_FEATURE_DSP)
+
+/* r0 sums, r1 where, r2 result, r3 sum, r4 r5 scratch, r6 shift, r7 out, r8 r9 r10 limbs,
+ * r11 offset, r12 end, and in the four-limb form lr the highest limb. */
+#define DLINK_SCALE_BEGIN \
+    "push {r4, r5, r6, r7, lr}\n\t" \
+    "mov r4, r8\n\t" \
+    "mov r5, r9\n\t" \
+    "mov r6, r10\n\t" \
+    "mov r7, r11\n\t" \
+    "push {r4, r5, r6, r7}\n\t" \
+    "ldmia r0!, {r1, r2, r3, r4, r5, r6}\n\t" \
+    "mov r8, r1\n\t" \
+    "mov r9, r2\n\t" \
+    "mov r10, r3\n\t" \
+    "mov lr, r4\n\t" \
+    "mov r11, r5\n\t" \
+    "ldmia r0!, {r2, r3, r5, r7}\n\t" \
+    "mov r0, r2\n\t" \
+    "mov r12, r3\n\t" \
+    "mov r1, r5\n" \
+    "1:\n\t" \
+    "ldmia r0!, {r3}\n\t"
+#define DLINK_SCALE_LIMB(limb, bits) \
+    "asrs r2, r2, #" bits "\n\t" \
+    "mov r4, " limb "\n\t" \
+    "muls r4, r3, r4\n\t" \
+    "adds r2, r2, r4\n\t"
+#define DLINK_SCALE_END \
+    "add r2, r11\n\t" \
+    "asrs r3, r3, #31\n\t" \
+    "lsls r3, r3, #7\n\t" \
+    "adds r2, r2, r3\n\t" \
+    "asrs r2, r2, r6\n\t" \
+    "sxtb r3, r2\n\t" \
+    "cmp r2, r3\n\t" \
+    "bne 3f\n" \
+    "2:\n\t" \
+    "ldmia r1!, {r5}\n\t" \
+    "strb r2, [r5, r7]\n\t" \
+    "cmp r0, r12\n\t" \
+    "bne 1b\n\t" \
+    "pop {r4, r5, r6, r7}\n\t" \
+    "mov r8, r4\n\t" \
+    "mov r9, r5\n\t" \
+    "mov r10, r6\n\t" \
+    "mov r11, r7\n\t" \
+    "pop {r4, r5, r6, r7, pc}\n" \
+    "3:\n\t" \
+    "asrs r2, r2, #31\n\t" \
+    "movs r3, #127\n\t" \
+    "eors r2, r2, r3\n\t" \
+    "b 2b\n\t"
+
+static __attribute__((naked, noinline, unused)) void dlink_scale_3(
+    const dlink_scaling_t *scaling __attribute__((unused)))
+{
+    __asm__ volatile(
+        ".syntax unified\n\t" DLINK_SCALE_BEGIN
+        "mov r2, r8\n\t"
+        "muls r2, r3, r2\n\t" DLINK_SCALE_LIMB("r9", "12") DLINK_SCALE_LIMB("r10", "12")
+        DLINK_SCALE_END);
+}
+
+static __attribute__((naked, noinline, unused)) void dlink_scale_4(
+    const dlink_scaling_t *scaling __attribute__((unused)))
+{
+    __asm__ volatile(
+        ".syntax unified\n\t" DLINK_SCALE_BEGIN
+        "mov r2, r8\n\t"
+        "muls r2, r3, r2\n\t" DLINK_SCALE_LIMB("r9", "8") DLINK_SCALE_LIMB("r10", "8")
+        DLINK_SCALE_LIMB("lr", "8") DLINK_SCALE_END);
+}
+
+#else
+
+DLINK_INLINE void dlink_scale_limbs(const dlink_scaling_t *scaling, int32_t limbs, int32_t bits)
+{
+    const int32_t *where = scaling->where;
+    for (const int32_t *sum = scaling->sums; sum != scaling->end; sum++) {
+        int32_t scaled = 0;
+        for (int32_t i = 0; i < limbs; i++) {
+            scaled = (scaled >> bits) + *sum * (int32_t)scaling->limb[i];
+        }
+        scaled += (int32_t)scaling->offset - (*sum < 0 ? 128 : 0);
+        scaling->out[*where++] = dlink_clamp(scaled >> scaling->shift, INT8_MIN, INT8_MAX);
+    }
+}
+
+static inline void dlink_scale_3(const dlink_scaling_t *scaling)
+{
+    dlink_scale_limbs(scaling, 3, 12);
+}
+
+static inline void dlink_scale_4(const dlink_scaling_t *scaling)
+{
+    dlink_scale_limbs(scaling, 4, 8);
+}
+
+#endif
+
+/* Outputs of one channel: out[where[i]] from sums[i]. */
+static void dlink_put(const dlink_requant_t *requant, int32_t channel, const int32_t *sums,
+                      const int32_t *where, int8_t *out, int32_t count)
+{
+    if (requant->limbs == 0) {
+        const dlink_scale_t scale = dlink_scale(requant, channel);
+        for (int32_t i = 0; i < count; i++) {
+            out[where[i]] = dlink_output(requant, sums[i], scale, requant->plain_shift);
+        }
+        return;
+    }
+    const uint32_t multiplier = (uint32_t)requant->multiplier[channel];
+    dlink_scaling_t scaling;
+    scaling.shift = (uint32_t)requant->shift[channel] + 7U;
+    scaling.offset = ((uint32_t)(2 * requant->zero_point + 1) << (scaling.shift - 1U)) + 64U;
+    scaling.sums = sums;
+    scaling.end = sums + count;
+    scaling.where = where;
+    scaling.out = out;
+    if (requant->limbs == 3) {
+        scaling.limb[0] = multiplier & 0xFFFU;
+        scaling.limb[1] = (multiplier >> 12) & 0xFFFU;
+        scaling.limb[2] = multiplier >> 24;
+        scaling.limb[3] = 0;
+        dlink_scale_3(&scaling);
+    } else {
+        scaling.limb[0] = multiplier & 0xFFU;
+        scaling.limb[1] = (multiplier >> 8) & 0xFFU;
+        scaling.limb[2] = (multiplier >> 16) & 0xFFU;
+        scaling.limb[3] = multiplier >> 24;
+        dlink_scale_4(&scaling);
+    }
+    if (requant->plain_shift != DLINK_SHORT_FULL) {
+        for (int32_t i = 0; i < count; i++) {
+            out[where[i]] = dlink_clamp(out[where[i]], requant->low, requant->high);
+        }
+    }
+}
+
+#endif
