@@ -17,6 +17,7 @@ from targets.errors import InputError
 
 PLAIN_SHIFT_MOST = 20
 COPIES = ("weights4", "packed", "packed_words")  # arrays of weights in another order
+HALVE = (1 << 30, 0)  # multiplier and shift
 ANY_SHIFT, SHORT, SHORT_FULL = 0, 1, 2  # forms of requantisation, dlink_requant.h
 _UINT16_MAX = 2**16 - 1
 
@@ -251,7 +252,9 @@ def _pool(op: g.Pool2D) -> Stage:
     kernel = "max_pool_stage"
     if op.kind == "AVERAGE_POOL_2D":
         kernel = "average_pool_stage"
-        fields["reciprocal"] = reciprocal(prod(op.window.kernel))
+        count = prod(op.window.kernel)
+        fields["shift"] = count.bit_length() - 1 if count.bit_count() == 1 else 0
+        fields["reciprocal"] = reciprocal(count)
     return _stage(op, kernel, fields, struct="pool_stage", **_geometry(op.window))
 
 
@@ -270,8 +273,13 @@ def _add(op: g.Add) -> Stage:
     a, b = op.inputs
     low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
     pair_a, pair_b, pair_out = requant.add_multipliers(a.scale, b.scale, op.output.scale)
+    if pair_b == HALVE and pair_a != HALVE:  # the larger scale first: its multiplier is 1/2
+        a, b, pair_a, pair_b = b, a, pair_b, pair_a
+    swapped = a is not op.inputs[0]
+    quick = pair_a == HALVE and pair_b[1] < 0 and pair_out[1] < 0 and (low, high) == (-128, 127)
     fields = {
         "channels": op.output.shape[3],
+        "quick": int(quick),
         "offset_a": -a.zero_point,
         "multiplier_a": pair_a[0],
         "shift_a": -pair_a[1],
@@ -284,7 +292,8 @@ def _add(op: g.Add) -> Stage:
         "low": low,
         "high": high,
     }
-    return _stage(op, "add_stage", fields)
+    stage = _stage(op, "add_stage", fields)
+    return replace(stage, inputs=(a, b)) if swapped else stage
 
 
 def _global_mean(op: g.Op) -> list[Stage]:

@@ -25,9 +25,41 @@ DLINK_INLINE int32_t sign_of(int32_t shift)
     return shift > 0 ? -1 : 0;
 }
 
+#ifdef DLINK_DSP
+
+static void quick_row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b, int8_t *out,
+                      int32_t count)
+{
+    const int32_t offset_a = dlink_shift_left(layer->offset_a, LEFT_SHIFT - 1);
+    const int32_t offset_b = dlink_shift_left(layer->offset_b, LEFT_SHIFT + 1);
+    const int32_t multiplier_b = layer->multiplier_b;
+    const int32_t multiplier_out = layer->multiplier_out;
+    const int32_t shift_b = layer->shift_b;
+    const int32_t half_b = half_of(shift_b);
+    const int32_t shift_out = layer->shift_out - 1;
+    const int32_t rounding = 2 * layer->zero_point + 1;
+    const int8_t *const end = a + count;
+    while (a != end) {
+        const int32_t first = offset_a + dlink_shift_left(*a++, LEFT_SHIFT - 1);
+        const int32_t second =
+            dlink_smmulr(offset_b + dlink_shift_left(*b++, LEFT_SHIFT + 1), multiplier_b);
+        const int32_t sum = first + ((second + (second >> 31) + half_b) >> shift_b);
+        const int32_t scaled = dlink_smmulr(dlink_shift_left(sum, 1), multiplier_out);
+        *out++ = dlink_saturate((((scaled + (scaled >> 31)) >> shift_out) + rounding) >> 1);
+    }
+}
+
+#endif
+
 static void row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b, int8_t *out,
                 int32_t count)
 {
+#ifdef DLINK_DSP
+    if (layer->quick) {
+        quick_row(layer, a, b, out, count);
+        return;
+    }
+#endif
     const int32_t half_a = half_of(layer->shift_a);
     const int32_t sign_a = sign_of(layer->shift_a);
     const int32_t half_b = half_of(layer->shift_b);

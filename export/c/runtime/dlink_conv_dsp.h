@@ -5,39 +5,7 @@
 #include "dlink_dot.h"
 #include "dlink_gather.h"
 #include "dlink_requant.h"
-
-/* Bytes to pairs of int16, `step` words apart. Both factors of a product pass here, so that the
- * odd order within four (0 2, 1 3) does not matter. */
-DLINK_INLINE uint32_t *widen(uint32_t *to, int32_t step, const int8_t *from, int32_t count)
-{
-#define WIDEN_4(at) \
-    { \
-        const uint32_t bytes = dlink_load4(from + 4 * (at)); \
-        to[2 * (at) * step] = dlink_even(bytes); \
-        to[(2 * (at) + 1) * step] = dlink_odd(bytes); \
-    }
-    for (; count >= 16; count -= 16) {
-        WIDEN_4(0) WIDEN_4(1) WIDEN_4(2) WIDEN_4(3)
-        from += 16;
-        to += 8 * step;
-    }
-    for (; count >= 4; count -= 4) {
-        WIDEN_4(0)
-        from += 4;
-        to += 2 * step;
-    }
-#undef WIDEN_4
-    if (count > 0) { /* the order of four: 0 2, 1 -, and 0 2, 1 - without what is not there */
-        const uint32_t third = count > 2 ? (uint32_t)from[2] << 16 : 0;
-        *to = ((uint32_t)from[0] & 0xFFFFU) | third;
-        to += step;
-        if (count > 1) {
-            *to = (uint32_t)from[1] & 0xFFFFU;
-            to += step;
-        }
-    }
-    return to;
-}
+#include "dlink_widen.h"
 
 /* Memory for a block of pixels, and its sizes. */
 typedef struct {
@@ -70,26 +38,6 @@ static span_t inner_columns(const dlink_conv_stage_t *layer, const dlink_view_t 
     return span;
 }
 
-/* The window over output (y, x), widened, into its place among three pixels. */
-DLINK_INLINE void widen_window(const dlink_conv_stage_t *layer, const dlink_view_t *view,
-                               const block_t *block, int32_t y, int32_t x, int32_t inside,
-                               uint32_t *to)
-{
-    const dlink_slide_t *const slide = &layer->slide;
-    if (inside) {
-        const int32_t run = slide->kernel_width * layer->in_channels;
-        const int8_t *from = view->in + (y * slide->stride_height - view->pad_top) * view->in_row
-                             + (x * slide->stride_width - view->pad_left) * layer->in_channels;
-        for (int32_t ky = slide->kernel_height; ky > 0; ky--) {
-            to = widen(to, 3, from, run);
-            from += slide->dilation_height * view->in_row;
-        }
-    } else {
-        dlink_gather(slide, view, layer->in_channels, layer->padding, y, x, block->bytes);
-        widen(to, 3, block->bytes, block->window);
-    }
-}
-
 /* Two channels of all pixels of the block, for layers that need the long form. */
 static void multiply_any(const dlink_conv_stage_t *layer, const block_t *block, int32_t pixels,
                          const dlink_pair_t *pair, int32_t channel, int32_t both)
@@ -118,8 +66,8 @@ static void run_block(const dlink_conv_stage_t *layer, const block_t *block, int
     for (int32_t channel = 0; channel < layer->out_channels; channel += 2) {
         /* An odd last channel is its own second one. */
         const int32_t both = channel + 1 < layer->out_channels ? 1 : 0;
-        widen(block->weights, 2, weights, block->window);
-        widen(block->weights + 1, 2, weights + both * block->window, block->window);
+        dlink_widen_weights(block->weights, weights, weights + both * block->window,
+                            block->window);
         weights += 2 * block->window;
         pair.bias_a = layer->bias[channel];
         pair.bias_b = layer->bias[channel + both];
@@ -154,41 +102,95 @@ static block_t divide_scratch(const dlink_conv_stage_t *layer, const dlink_view_
     return block;
 }
 
+/* The pixels gathered so far. */
+typedef struct {
+    uint32_t *columns; /* of the current three pixels */
+    int32_t pixels;    /* in the block */
+    int32_t place;     /* among three */
+} fill_t;
+
+/* A pixel is gathered; its outputs go to `out`. */
+DLINK_INLINE void count_pixel(const dlink_conv_stage_t *layer, const block_t *block, fill_t *fill,
+                              int32_t out)
+{
+    block->where[fill->pixels++] = out;
+    if (++fill->place == 3) {
+        fill->place = 0;
+        fill->columns += 3 * block->words;
+    }
+    if (fill->pixels == layer->block) { /* a multiple of 3 */
+        run_block(layer, block, fill->pixels);
+        fill->pixels = 0;
+        fill->columns = block->columns;
+    }
+}
+
+/* Pixels of a row that need care: padding, dilation, runs that do not end with a word. */
+static void gather_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *view,
+                          const block_t *block, fill_t *fill, int32_t y, int32_t first,
+                          int32_t end)
+{
+    int32_t out = y * view->out_row + first * layer->out_channels;
+    for (int32_t x = first; x < end; x++) {
+        dlink_gather(&layer->slide, view, layer->in_channels, layer->padding, y, x, block->bytes);
+        dlink_widen_pixel(fill->columns + fill->place, block->bytes, block->window);
+        count_pixel(layer, block, fill, out);
+        out += layer->out_channels;
+    }
+}
+
+/* Pixels of a row whose windows lie on the image. */
+static void widen_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *view,
+                         const block_t *block, fill_t *fill, int32_t y, int32_t first, int32_t end)
+{
+    const dlink_slide_t *const slide = &layer->slide;
+    const int32_t run = slide->kernel_width * layer->in_channels;
+    const int32_t row = slide->dilation_height * view->in_row;
+    const int32_t step = slide->stride_width * layer->in_channels;
+    const int32_t channels = layer->out_channels;
+    const int32_t left = first * slide->stride_width - view->pad_left;
+    const int8_t *from = view->in + (y * slide->stride_height - view->pad_top) * view->in_row
+                         + left * layer->in_channels;
+    int32_t out = y * view->out_row + first * channels;
+    for (int32_t x = first; x < end; x++) {
+        uint32_t *to = fill->columns + fill->place;
+        const int8_t *line = from;
+        for (int32_t ky = slide->kernel_height; ky > 0; ky--) {
+            to = dlink_widen_pixel(to, line, run);
+            line += row;
+        }
+        count_pixel(layer, block, fill, out);
+        out += channels;
+        from += step;
+    }
+}
+
 static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *view)
 {
     const dlink_slide_t *const slide = &layer->slide;
     const block_t block = divide_scratch(layer, view);
     const span_t inner = inner_columns(layer, view);
     const int32_t reach = (slide->kernel_height - 1) * slide->dilation_height;
-    uint32_t *columns = block.columns;
-    int32_t pixels = 0; /* in the block */
-    int32_t place = 0;  /* among three */
+    fill_t fill = {block.columns, 0, 0};
     for (int32_t y = 0; y < view->out_height; y++) {
         const int32_t top = y * slide->stride_height - view->pad_top;
-        const int32_t inside = top >= 0 && top + reach < view->in_height;
-        int32_t out = y * view->out_row;
-        for (int32_t x = 0; x < view->out_width; x++) {
-            widen_window(layer, view, &block, y, x,
-                         inside && x >= inner.first && x < inner.end, columns + place);
-            block.where[pixels++] = out;
-            out += layer->out_channels;
-            if (++place == 3) {
-                place = 0;
-                columns += 3 * block.words;
-            }
-            if (pixels == layer->block) { /* a multiple of 3 */
-                run_block(layer, &block, pixels);
-                pixels = 0;
-                columns = block.columns;
-            }
+        int32_t first = view->out_width;
+        int32_t end = view->out_width;
+        if (top >= 0 && top + reach < view->in_height) {
+            first = inner.first < first ? inner.first : first;
+            end = inner.end < end ? inner.end : end;
+            end = end < first ? first : end;
         }
+        gather_pixels(layer, view, &block, &fill, y, 0, first);
+        widen_pixels(layer, view, &block, &fill, y, first, end);
+        gather_pixels(layer, view, &block, &fill, y, end, view->out_width);
     }
-    if (pixels > 0) {
+    if (fill.pixels > 0) {
         /* Pixels that are missing in the last three take the place of the first, and give way. */
-        for (int32_t i = pixels; place != 0 && i < pixels - place + 3; i++) {
-            block.where[i] = block.where[pixels - place];
+        for (int32_t i = fill.place; i > 0 && i < 3; i++) {
+            block.where[fill.pixels - fill.place + i] = block.where[fill.pixels - fill.place];
         }
-        run_block(layer, &block, pixels);
+        run_block(layer, &block, fill.pixels);
     }
 }
 

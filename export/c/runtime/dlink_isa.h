@@ -36,8 +36,6 @@ DLINK_INLINE uint32_t dlink_load4(const int8_t *from)
     return word;
 }
 
-#ifdef DLINK_EMULATE_DSP
-
 DLINK_INLINE uint32_t dlink_pair(int32_t low, int32_t high)
 {
     return ((uint32_t)low & 0xFFFFU) | ((uint32_t)high << 16);
@@ -52,6 +50,8 @@ DLINK_INLINE int32_t dlink_high(uint32_t pair)
 {
     return (int16_t)(uint16_t)(pair >> 16);
 }
+
+#ifdef DLINK_EMULATE_DSP
 
 /* Bytes 0 and 2 as two int16. */
 DLINK_INLINE uint32_t dlink_even(uint32_t bytes)
@@ -79,6 +79,11 @@ DLINK_INLINE int32_t dlink_smlabb(uint32_t a, uint32_t b, int32_t sum)
 DLINK_INLINE int32_t dlink_smlatt(uint32_t a, uint32_t b, int32_t sum)
 {
     return sum + dlink_high(a) * dlink_high(b);
+}
+
+DLINK_INLINE uint32_t dlink_sadd16(uint32_t a, uint32_t b)
+{
+    return dlink_pair(dlink_low(a) + dlink_low(b), dlink_high(a) + dlink_high(b));
 }
 
 /* a * b / 2^32, rounded to nearest, halves up. */
@@ -128,6 +133,13 @@ DLINK_INLINE int32_t dlink_smlatt(uint32_t a, uint32_t b, int32_t sum)
 {
     int32_t result;
     __asm__("smlatt %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+DLINK_INLINE uint32_t dlink_sadd16(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("sadd16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
     return result;
 }
 

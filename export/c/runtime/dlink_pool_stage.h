@@ -34,14 +34,18 @@ DLINK_INLINE dlink_patch_t dlink_patch(const dlink_pool_stage_t *layer, const dl
     return patch;
 }
 
-/* Rounded to nearest, halves away from zero. */
+/* Rounded to nearest, halves away from zero; `full`: the window is a full one. */
 DLINK_INLINE int32_t dlink_pool_mean(const dlink_pool_stage_t *layer, int32_t sum, int32_t count,
                                      int32_t full)
 {
     const int32_t sign = sum >> 31;
     const uint32_t size = (uint32_t)((sum ^ sign) - sign) + ((uint32_t)count >> 1);
-    const uint32_t quotient =
-        full ? (size * layer->reciprocal) >> 24 : size / (uint32_t)count;
+    uint32_t quotient;
+    if (full && layer->shift > 0) {
+        return (sum + sign + (count >> 1)) >> layer->shift;
+    }
+    quotient = full && layer->reciprocal != 0 ? (size * layer->reciprocal) >> 24
+                                              : size / (uint32_t)count;
     return ((int32_t)quotient ^ sign) - sign;
 }
 

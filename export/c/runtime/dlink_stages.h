@@ -65,17 +65,22 @@ typedef struct {
 } dlink_depthwise_stage_t;
 
 /* Only taps on the image count. The mean of `count` taps, a full window, is a multiplication:
- * (|sum| + count / 2) * reciprocal >> 24, checked for every sum. */
+ * (|sum| + count / 2) * reciprocal >> 24, checked for every sum; or a shift where `count` is two,
+ * four, eight and so on. Without either both are 0. */
 typedef struct {
     dlink_slide_t slide;
     uint16_t channels;
     int16_t low, high;
+    int16_t shift;
     uint32_t reciprocal;
 } dlink_pool_stage_t;
 
-/* Both operands are shifted left by 20 bits and scaled to a common scale; shifts are to the right. */
+/* Both operands are shifted left by 20 bits and scaled to a common scale; shifts are to the right.
+ * `quick`: multiplying a is halving (it has the larger scale), shift_b and shift_out are 1 or more,
+ * and the limits are those of int8. */
 typedef struct {
     int32_t channels;
+    int32_t quick;
     int32_t offset_a, multiplier_a, shift_a;
     int32_t offset_b, multiplier_b, shift_b;
     int32_t multiplier_out, shift_out;
