@@ -92,7 +92,7 @@ static void dlink_copy_columns(const dlink_slide_t *slide, const dlink_view_t *v
             if (before > 0) {
                 dlink_fill_steps(to, column, fill, channels, before);
             }
-            if (from_step == column) {
+            if (from_step == channels && column == channels) {
                 dlink_copy_run(middle, from, inside * column);
             } else {
                 dlink_copy_steps(middle, column, from, from_step, channels, inside);
