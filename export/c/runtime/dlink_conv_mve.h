@@ -138,7 +138,7 @@ static void bring(const dlink_conv_stage_t *layer, const dlink_view_t *view, con
     int8_t *to = view->scratch;
     columns.top = y * slide->stride_height - view->pad_top;
     columns.left = x * slide->stride_width - view->pad_left;
-    columns.step = slide->dilation_width;
+    columns.step = route->apart ? slide->dilation_width : 1;
     columns.count = (together - 1) * slide->stride_width + slide->kernel_width;
     for (int32_t done = 0; done < count; done += together) {
         dlink_copy_columns(slide, view, layer->in_channels, layer->padding, &columns, to);
