@@ -140,7 +140,8 @@ def model_c(graph: Graph, schedule: Schedule) -> str:
     value = _C_TYPES[graph.input.dtype]
     scratch = f"    {value} *const scratch = ({value} *)arena;\n" if plan.offsets else ""
     includes = "#include <string.h>\n\n" if copies else ""
-    includes += '#include "dlink_isa.h"\n#include "dlink_pipeline.h"\n' if number else ""
+    includes += '#include "dlink_isa.h"\n'
+    includes += '#include "dlink_pipeline.h"\n' if number else ""
     kernels = "dlink_kernels.h" if graph.input.dtype == "int8" else "dlink_kernels_s16.h"
     body = "\n".join(calls)
     return f"""{_BANNER}
@@ -229,7 +230,11 @@ def _layer(layer: Layer) -> str:
     prefix = f"layer{layer.op.index}"
     text = f"/* {title(layer.op)} */\n"
     for name, array in layer.arrays.items():
-        text += array_text(f"{prefix}_{name}", array)
+        block = array_text(f"{prefix}_{name}", array)
+        if name in layer.dsp_arrays:
+            other = array_text(f"{prefix}_{name}", layer.dsp_arrays[name])
+            block = f"#ifdef DLINK_DSP\n{other}#else\n{block}#endif\n"
+        text += block
     text += (
         f"static const dlink_{layer.struct}_t {prefix} = {struct_text(layer.fields, prefix)};\n\n"
     )

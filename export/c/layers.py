@@ -25,13 +25,17 @@ class Array:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One call. Kernel ``conv2d`` is function ``dlink_conv2d`` in file ``dlink_conv2d.c``."""
+    """One call. Kernel ``conv2d`` is function ``dlink_conv2d`` in file ``dlink_conv2d.c``.
+
+    `dsp_arrays` take the place of arrays of the same name where the DSP kernel wants another order.
+    """
 
     op: g.Op
     kernel: str
     struct: str
     fields: Struct
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    dsp_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def array_bytes(self) -> int:
@@ -162,8 +166,10 @@ def _fully_connected(op: g.Op, rounding: str) -> Layer:
     else:
         triples = requant.wide_multipliers(*scales)
         pairs = [(high, shift) for high, _, shift in triples]
-        low["multiplier_low"] = np.resize(np.array([t[1] for t in triples], np.int32), out)
+        low["multiplier_low"] = np.array([t[1] for t in triples], np.int32)
     output, arrays = _output(op, pairs)
+    if len(pairs) == 1:  # one scale for all outputs: one number
+        arrays = {name: array[:1] for name, array in arrays.items()}
     fields = {
         "rows": x.size // features,
         "in_features": features,
@@ -171,11 +177,16 @@ def _fully_connected(op: g.Op, rounding: str) -> Layer:
         "weights": Array("weights"),
         "bias": Array("bias"),
         "weights_zero_point": op.weight_zero_point,
+        "per_channel": int(len(pairs) > 1),
         "output": output,
         "multiplier_low": Array("multiplier_low") if low else "NULL",
     }
     arrays = {"weights": op.weights, "bias": _fold(op, 0), **arrays, **low}
-    return Layer(op, "fully_connected", "fully_connected", fields, arrays)
+    dsp_arrays = {}
+    if out % 4 == 0 and features % 4 == 0:  # four rows of four bytes lie together
+        parted = op.weights.reshape(out // 4, 4, features // 4, 4)
+        dsp_arrays["weights"] = np.ascontiguousarray(parted.transpose(0, 2, 1, 3))
+    return Layer(op, "fully_connected", "fully_connected", fields, arrays, dsp_arrays)
 
 
 def _pool(op: g.Op) -> Layer:

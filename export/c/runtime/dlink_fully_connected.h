@@ -23,22 +23,50 @@ static inline int32_t weights_share(const dlink_fully_connected_t *layer, const 
  * bit that decides. */
 static inline int32_t scale_wide(int32_t sum, int32_t high, int32_t low, int32_t shift)
 {
-    const int64_t size = sum < 0 ? -(int64_t)sum : sum;
-    const int64_t product = size * high + ((size * low) >> 22);
-    const int64_t rounded = (product + ((int64_t)1 << (30 - shift))) >> (31 - shift);
-    const int32_t limited = rounded > 512 ? 512 : (int32_t)rounded; /* beyond int8 anyway */
-    return sum < 0 ? -limited : limited;
+    const uint32_t size = sum < 0 ? 0U - (uint32_t)sum : (uint32_t)sum;
+    const uint64_t product =
+        (uint64_t)size * (uint32_t)high + (((uint64_t)size * (uint32_t)low) >> 22);
+    uint32_t limited;
+    if (shift <= -2) { /* the usual case: the upper word decides */
+        limited = ((uint32_t)(product >> 32) + ((uint32_t)1 << (-2 - shift))) >> (-1 - shift);
+    } else {
+        const uint64_t rounded = (product + ((uint64_t)1 << (30 - shift))) >> (31 - shift);
+        limited = rounded > 512 ? 512 : (uint32_t)rounded; /* beyond int8 anyway */
+    }
+    return sum < 0 ? -(int32_t)limited : (int32_t)limited;
+}
+
+/* All that makes an output of a sum. */
+typedef struct {
+    int32_t high, low, shift;
+    int32_t wide; /* whether `low` counts */
+    int32_t zero_point, least, most;
+} rate_t;
+
+/* That of output c. */
+DLINK_INLINE rate_t rate_of(const dlink_fully_connected_t *layer, int32_t c)
+{
+    const dlink_output_t *const out = &layer->output;
+    const int32_t i = layer->per_channel ? c : 0;
+    rate_t rate = {out->multiplier[i], 0, out->shift[i], 0, out->zero_point, out->low, out->high};
+    if (layer->multiplier_low != NULL) {
+        rate.low = layer->multiplier_low[i];
+        rate.wide = 1;
+    }
+    return rate;
+}
+
+DLINK_INLINE int8_t finish_at(rate_t rate, int32_t sum)
+{
+    const int32_t scaled = rate.wide ? scale_wide(sum, rate.high, rate.low, rate.shift)
+                                     : dlink_requantize(sum, rate.high, rate.shift);
+    return dlink_clamp(scaled + rate.zero_point, rate.least, rate.most);
 }
 
 /* Output c from its sum. */
 DLINK_INLINE int8_t finish(const dlink_fully_connected_t *layer, int32_t c, int32_t sum)
 {
-    const dlink_output_t *const out = &layer->output;
-    const int32_t scaled =
-        layer->multiplier_low != NULL
-            ? scale_wide(sum, out->multiplier[c], layer->multiplier_low[c], out->shift[c])
-            : dlink_requantize(sum, out->multiplier[c], out->shift[c]);
-    return dlink_clamp(scaled + out->zero_point, out->low, out->high);
+    return finish_at(rate_of(layer, c), sum);
 }
 
 #endif

@@ -37,11 +37,12 @@ typedef struct {
 
 typedef struct {
     int32_t rows, in_features, out_features;
-    const int8_t *weights;      /* [out][in] */
+    const int8_t *weights;      /* [out][in]; DSP, where both are multiples of 4: [out / 4][in / 4][4][4] */
     const int32_t *bias;        /* [out], the zero points' constant share folded in */
     int32_t weights_zero_point; /* 0 for symmetric weights */
+    int32_t per_channel;        /* 0: one multiplier and shift for all outputs */
     dlink_output_t output;
-    const int32_t *multiplier_low; /* [out], 22 further bits of each multiplier; or NULL */
+    const int32_t *multiplier_low; /* 22 further bits of each multiplier; or NULL */
 } dlink_fully_connected_t;
 
 typedef struct {
