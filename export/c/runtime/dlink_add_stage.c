@@ -3,6 +3,9 @@
 
 #ifdef DLINK_DSP
 #define HIGH(x, multiplier) dlink_smmulr(dlink_shift_left(x, 1), multiplier)
+#elif defined(DLINK_PACKED)
+#include "dlink_add_packed.h"
+#define HIGH(x, multiplier) dlink_high_by_halves(x, multiplier)
 #else
 #define HIGH(x, multiplier) dlink_doubling_high_mul(x, multiplier)
 #endif
@@ -59,6 +62,14 @@ static void row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b
         quick_row(layer, a, b, out, count);
         return;
     }
+#elif defined(DLINK_PACKED)
+    if (layer->quick) {
+        dlink_add_quick(layer, a, b, out, count);
+        return;
+    }
+#elif defined(DLINK_MVE)
+    dlink_add_row(layer, a, b, out, count);
+    return;
 #endif
     const int32_t half_a = half_of(layer->shift_a);
     const int32_t sign_a = sign_of(layer->shift_a);

@@ -6,113 +6,109 @@
 #include "dlink_dot_packed.h"
 #include "dlink_requant_packed.h"
 
-/* Pixels under work, and the memory for them. */
+/* The windows over four outputs, which become columns. */
 typedef struct {
-    int32_t *where;    /* [pixels] their places in the output */
-    int32_t *sums;     /* [pixels] of one channel */
-    uint32_t *columns; /* [pixels / 4][window][2] */
-    int8_t *windows;   /* [4][window] gathered bytes */
-} block_t;
-
-/* The windows over four outputs: where their first bytes lie, and from row to row. */
-typedef struct {
-    const int8_t *from[4];
-    int32_t rows, bytes, row;
+    const int8_t *from[4]; /* their first bytes */
+    int32_t step[4];       /* from row to row */
+    int32_t count;         /* of windows found so far */
+    int8_t *gathered;      /* [4][window] those that hang over an edge */
+    uint32_t *to;
 } four_t;
 
-/* All channels of the block. */
-static void run_block(const dlink_conv_stage_t *layer, int8_t *out, const block_t *block,
-                      int32_t pixels)
+/* All channels of the pixels whose columns lie in scratch. */
+static void run_block(const dlink_conv_stage_t *layer, int8_t *out, const uint32_t *columns,
+                      dlink_dot_t *dot, dlink_scaling_t *scaling, int32_t pixels)
 {
     const uint8_t *bytes = layer->packed;
     const int32_t *words = layer->packed_words;
+    dot->end = dot->sums + ((pixels + 3) & ~3);
+    scaling->end = scaling->sums + pixels;
     for (int32_t channel = 0; channel < layer->out_channels; channel++) {
-        const int32_t groups = words != NULL ? *words : bytes[0] + 256 * bytes[1];
-        const dlink_dot_t dot = dlink_dot(layer->bias[channel], groups, block->sums, pixels);
+        const int32_t bias = layer->bias[channel];
         if (words != NULL) {
-            words = dlink_dot_words(block->columns, words + 1, &dot);
+            dlink_dot_start(dot, bias, *words);
+            words = dlink_dot_words(columns, words + 1, dot);
         } else {
-            bytes = dlink_dot_bytes(block->columns, bytes + 2, &dot);
+            dlink_dot_start(dot, bias, bytes[0] + 256 * bytes[1]);
+            bytes = dlink_dot_bytes(columns, bytes + 2, dot);
         }
-        dlink_put(&layer->requant, channel, block->sums, block->where, out + channel, pixels);
+        scaling->out = out + channel;
+        dlink_put(&layer->requant, channel, scaling);
     }
 }
 
-/* Four windows become columns. */
-static uint32_t *pack(const four_t *four, uint32_t *to)
+/* Four windows become columns; those that are missing are the last one's again. */
+static void pack(const dlink_conv_stage_t *layer, four_t *four)
 {
-    four_t rest = *four;
-    for (int32_t row = 0; row < four->rows; row++) {
-        to = dlink_pack_4(to, rest.from, rest.bytes);
-        for (int32_t i = 0; i < 4; i++) {
-            rest.from[i] += rest.row;
-        }
+    const int32_t bytes = layer->slide.kernel_width * layer->in_channels;
+    for (int32_t i = four->count; i < 4; i++) {
+        four->from[i] = four->from[i - 1];
+        four->step[i] = four->step[i - 1];
     }
-    return to;
-}
-
-/* The windows over outputs (ys[i], xs[i]): straight from the image if they all lie on it. */
-static four_t find_four(const dlink_conv_stage_t *layer, const dlink_view_t *view,
-                        const int32_t *ys, const int32_t *xs, int8_t *windows)
-{
-    const dlink_slide_t *const slide = &layer->slide;
-    four_t four = {.rows = slide->kernel_height, .bytes = slide->kernel_width * layer->in_channels};
-    int32_t inside = slide->dilation_width == 1;
-    for (int32_t i = 0; i < 4; i++) {
-        inside = inside && dlink_inside(slide, view, ys[i], xs[i]);
+    for (int32_t row = layer->slide.kernel_height; row > 0; row--) {
+        four->to = dlink_pack_4(four->to, four->from, bytes);
+        four->from[0] += four->step[0];
+        four->from[1] += four->step[1];
+        four->from[2] += four->step[2];
+        four->from[3] += four->step[3];
     }
-    four.row = inside ? slide->dilation_height * view->in_row : four.bytes;
-    for (int32_t i = 0; i < 4; i++) {
-        if (inside) {
-            four.from[i] = view->in
-                           + (ys[i] * slide->stride_height - view->pad_top) * view->in_row
-                           + (xs[i] * slide->stride_width - view->pad_left) * layer->in_channels;
-        } else {
-            four.from[i] = windows;
-            dlink_gather(slide, view, layer->in_channels, layer->padding, ys[i], xs[i], windows);
-            windows += four.rows * four.bytes;
-        }
-    }
-    return four;
+    four->count = 0;
 }
 
 static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *view)
 {
+    const dlink_slide_t *const slide = &layer->slide;
+    const int32_t channels = layer->in_channels;
     const int32_t size = dlink_window_bytes(layer);
     const int32_t most = layer->block < 4 ? 4 : layer->block & ~3;
-    block_t block;
-    block.columns = (uint32_t *)(void *)view->scratch;
-    block.sums = (int32_t *)(void *)(block.columns + most / 2 * size);
-    block.where = block.sums + most;
-    block.windows = (int8_t *)(block.where + most);
-    uint32_t *to = block.columns;
+    const int32_t reach = (slide->kernel_height - 1) * slide->dilation_height;
+    const int32_t step = slide->dilation_height * view->in_row;
+    uint32_t *const columns = (uint32_t *)(void *)view->scratch;
+    int32_t *const sums = (int32_t *)(void *)(columns + most / 2 * size);
+    int32_t *const where = sums + most;
+    four_t four = {.gathered = (int8_t *)(where + most), .to = columns};
+    dlink_dot_t dot = {.sums = sums};
+    dlink_scaling_t scaling = {.sums = sums, .where = where};
     int32_t pixels = 0;
-    int32_t y = 0;
-    int32_t x = 0;
-    while (y < view->out_height) {
-        int32_t ys[4];
-        int32_t xs[4];
-        for (int32_t i = 0; i < 4; i++) {
-            ys[i] = y;
-            xs[i] = x;
-            if (y == view->out_height) {
-                ys[i] = ys[i - 1];
-                xs[i] = xs[i - 1];
-                continue;
+    int32_t top = -view->pad_top;
+    for (int32_t y = 0; y < view->out_height; y++) {
+        /* The last column that a window on the image starts at; none on a row of the padding. */
+        const int32_t whole = slide->dilation_width == 1 && top >= 0
+                              && top + reach < view->in_height;
+        const int32_t last = whole ? view->in_width - slide->kernel_width : -1;
+        const int8_t *const row = view->in + top * view->in_row;
+        int32_t left = -view->pad_left;
+        int32_t out = y * view->out_row;
+        for (int32_t x = 0; x < view->out_width; x++) {
+            const int32_t i = four.count++;
+            where[pixels++] = out;
+            if (left >= 0 && left <= last) {
+                four.from[i] = row + left * channels;
+                four.step[i] = step;
+            } else {
+                int8_t *const to = four.gathered + i * size;
+                dlink_gather(slide, view, channels, layer->padding, y, x, to);
+                four.from[i] = to;
+                four.step[i] = slide->kernel_width * channels;
             }
-            block.where[pixels++] = y * view->out_row + x * layer->out_channels;
-            if (++x == view->out_width) {
-                x = 0;
-                y++;
+            if (i == 3) {
+                pack(layer, &four);
+                if (pixels == most) {
+                    run_block(layer, view->out, columns, &dot, &scaling, pixels);
+                    pixels = 0;
+                    four.to = columns;
+                }
             }
+            left += slide->stride_width;
+            out += layer->out_channels;
         }
-        const four_t four = find_four(layer, view, ys, xs, block.windows);
-        to = pack(&four, to);
-        if (pixels == most || y == view->out_height) {
-            run_block(layer, view->out, &block, pixels);
-            pixels = 0;
-            to = block.columns;
-        }
+        top += slide->stride_height;
+    }
+    if (four.count > 0) {
+        pack(layer, &four);
+    }
+    if (pixels > 0) {
+        run_block(layer, view->out, columns, &dot, &scaling, pixels);
     }
 }
 

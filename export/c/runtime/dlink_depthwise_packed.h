@@ -9,23 +9,26 @@
 #define DLINK_ADDRESSES
 #endif
 
-/* What the taps of one channel need. */
+enum { GROUPS = 3 };
+
+/* Groups of four pixels whose windows look alike but for where they lie, and one channel. */
 typedef struct {
-    const uint32_t *taps; /* [taps][4 pixels]: addresses of channel 0 */
+    const uint32_t *taps; /* [taps][4 pixels]: addresses of the first group's channel 0 */
     const uint32_t *end;
     const int8_t *weights;
     int32_t step; /* from tap to tap of the weights */
     int32_t bias;
-    int32_t *sums; /* [4] */
+    int32_t *sums;                       /* [groups][4] */
+    const int32_t *group, *groups_end;   /* how far further on each group lies; used up */
     const int8_t *in; /* where addresses are not 32 bits wide: what they are counted from */
     int32_t padding;
 } taps_t;
 
 #ifdef DLINK_ADDRESSES
 
-/* r0 taps, r1 channel, r2 weights, r3 weight, r4 r5 values, r6 0, r7 sums; r8..r11 sums, r12 step,
- * lr end. */
-static __attribute__((naked, noinline)) void sum_taps(const taps_t *taps __attribute__((unused)),
+/* r0 taps, r1 channel, r2 weights, r3 weight, r4 r5 values, r6 0, r7 where sums go; r8..r11 sums,
+ * r12 step, lr end of taps. */
+static __attribute__((naked, noinline)) void sum_taps(taps_t *taps __attribute__((unused)),
                                                       int32_t channel __attribute__((unused)))
 {
 #define DLINK_TWO(a, b) \
@@ -43,28 +46,43 @@ static __attribute__((naked, noinline)) void sum_taps(const taps_t *taps __attri
         "mov r5, r9\n\t"
         "mov r6, r10\n\t"
         "mov r7, r11\n\t"
-        "push {r4, r5, r6, r7}\n\t"
-        "ldmia r0!, {r2, r3, r4, r5, r6, r7}\n\t"
-        "mov r0, r2\n\t"
-        "mov lr, r3\n\t"
-        "mov r2, r4\n\t"
-        "mov r12, r5\n\t"
-        "mov r8, r6\n\t"
-        "mov r9, r6\n\t"
-        "mov r10, r6\n\t"
-        "mov r11, r6\n\t"
-        "movs r6, #0\n"
+        "push {r0, r1, r4, r5, r6, r7}\n\t"
+        "ldr r4, [r0, #4]\n\t"
+        "mov lr, r4\n\t"
+        "ldr r4, [r0, #12]\n\t"
+        "mov r12, r4\n\t"
+        "ldr r7, [r0, #20]\n"
         "1:\n\t"
+        "ldmia r0!, {r3, r4, r5}\n\t"
+        "mov r2, r5\n\t"
+        "ldr r4, [r0, #4]\n\t"
+        "mov r8, r4\n\t"
+        "mov r9, r4\n\t"
+        "mov r10, r4\n\t"
+        "mov r11, r4\n\t"
+        "ldr r4, [r0, #12]\n\t"
+        "ldmia r4!, {r5}\n\t"
+        "str r4, [r0, #12]\n\t"
+        "ldr r1, [sp, #4]\n\t"
+        "adds r1, r1, r5\n\t"
+        "mov r0, r3\n\t"
+        "movs r6, #0\n"
+        "2:\n\t"
         "ldrsb r3, [r2, r6]\n\t"
         "add r2, r12\n\t" DLINK_TWO("r8", "r9") DLINK_TWO("r10", "r11")
         "cmp r0, lr\n\t"
-        "bne 1b\n\t"
+        "bne 2b\n\t"
         "mov r2, r8\n\t"
         "mov r3, r9\n\t"
         "mov r4, r10\n\t"
         "mov r5, r11\n\t"
         "stmia r7!, {r2, r3, r4, r5}\n\t"
-        "pop {r4, r5, r6, r7}\n\t"
+        "ldr r0, [sp]\n\t"
+        "ldr r2, [r0, #24]\n\t"
+        "ldr r3, [r0, #28]\n\t"
+        "cmp r2, r3\n\t"
+        "bne 1b\n\t"
+        "pop {r0, r1, r4, r5, r6, r7}\n\t"
         "mov r8, r4\n\t"
         "mov r9, r5\n\t"
         "mov r10, r6\n\t"
@@ -83,16 +101,19 @@ DLINK_INLINE uint32_t address(const int8_t *in, const int8_t *x)
 
 #define DLINK_NO_PIXEL 0x80000000U
 
-static void sum_taps(const taps_t *taps, int32_t channel)
+static void sum_taps(taps_t *taps, int32_t channel)
 {
-    for (int32_t i = 0; i < 4; i++) {
-        const int8_t *w = taps->weights;
-        taps->sums[i] = taps->bias;
-        for (const uint32_t *tap = taps->taps; tap != taps->end; tap += 4) {
-            const int32_t x =
-                tap[i] == DLINK_NO_PIXEL ? taps->padding : taps->in[(int32_t)tap[i] + channel];
-            taps->sums[i] += x * *w;
-            w += taps->step;
+    int32_t *sums = taps->sums;
+    for (; taps->group != taps->groups_end; taps->group++) {
+        for (int32_t i = 0; i < 4; i++) {
+            const int8_t *w = taps->weights;
+            int32_t sum = taps->bias;
+            for (const uint32_t *tap = taps->taps; tap != taps->end; tap += 4) {
+                const int32_t at = (int32_t)tap[i] + channel + *taps->group;
+                sum += (tap[i] == DLINK_NO_PIXEL ? taps->padding : taps->in[at]) * *w;
+                w += taps->step;
+            }
+            *sums++ = sum;
         }
     }
 }
@@ -128,55 +149,118 @@ static void find_taps(const dlink_depthwise_stage_t *layer, const dlink_view_t *
     }
 }
 
-/* All channels of four pixels, of which `count` are stored. */
-static void run_four(const dlink_depthwise_stage_t *layer, taps_t *taps, const int32_t *where,
-                     int8_t *out, int32_t count)
+/* Pixels under work. */
+typedef struct {
+    const dlink_depthwise_stage_t *layer;
+    const dlink_view_t *view;
+    uint32_t *table;
+    uint32_t padding;     /* address of a pixel of it */
+    int32_t origin;       /* input under the first group's first tap, for groups all alike */
+    int32_t groups, rest; /* groups all alike so far, or pixels of a group of any kind */
+    int32_t further[GROUPS];
+    int32_t where[4 * GROUPS];
+    int32_t sums[4 * GROUPS];
+} block_t;
+
+/* All channels of them. */
+static void run_block(block_t *block)
 {
+    const dlink_depthwise_stage_t *const layer = block->layer;
+    const int32_t taps_count = layer->slide.kernel_height * layer->slide.kernel_width;
+    if (block->groups + block->rest == 0) {
+        return;
+    }
+    for (int32_t i = block->rest; block->rest > 0 && i < 4; i++) {
+        for (int32_t tap = 0; tap < taps_count; tap++) {
+            block->table[4 * tap + i] = block->table[4 * tap]; /* not stored */
+        }
+    }
+    const int32_t pixels = block->rest > 0 ? block->rest : 4 * block->groups;
+    taps_t taps = {.taps = block->table, .end = block->table + 4 * taps_count,
+                   .weights = layer->weights, .step = layer->in_channels * layer->multiplier,
+                   .sums = block->sums, .groups_end = block->further + (pixels + 3) / 4,
+                   .in = block->view->in, .padding = layer->padding};
+    dlink_scaling_t scaling = {.sums = block->sums, .end = block->sums + pixels,
+                               .where = block->where, .out = block->view->out};
     int32_t channel = 0;
-    taps->weights = layer->weights;
     for (int32_t c = 0; c < layer->in_channels; c++) {
         for (int32_t i = 0; i < layer->multiplier; i++) {
-            taps->bias = layer->bias[channel];
-            sum_taps(taps, c);
-            dlink_put(&layer->requant, channel, taps->sums, where, out + channel, count);
-            taps->weights++;
+            taps.bias = layer->bias[channel];
+            taps.group = block->further;
+            sum_taps(&taps, c);
+            dlink_put(&layer->requant, channel, &scaling);
+            taps.weights++;
+            scaling.out++;
             channel++;
         }
     }
+    block->groups = 0;
+    block->rest = 0;
+}
+
+/* Four pixels in a row from (y, x) whose windows lie on the image. */
+static void add_group(block_t *block, int32_t y, int32_t x)
+{
+    const dlink_view_t *const view = block->view;
+    const dlink_slide_t *const slide = &block->layer->slide;
+    const int32_t channels = block->layer->in_channels;
+    const int32_t origin = (y * slide->stride_height - view->pad_top) * view->in_row
+                           + (x * slide->stride_width - view->pad_left) * channels;
+    int32_t out = y * view->out_row + x * channels * block->layer->multiplier;
+    if (block->rest > 0 || block->groups == GROUPS) {
+        run_block(block);
+    }
+    if (block->groups == 0) {
+        block->origin = origin;
+        for (int32_t i = 0; i < 4; i++) {
+            find_taps(block->layer, view, y, x + i, block->padding, block->table + i);
+        }
+    }
+    block->further[block->groups] = origin - block->origin;
+    for (int32_t i = 0; i < 4; i++) {
+        block->where[4 * block->groups + i] = out;
+        out += channels * block->layer->multiplier;
+    }
+    block->groups++;
+}
+
+/* Any pixel. */
+static void add_pixel(block_t *block, int32_t y, int32_t x)
+{
+    const dlink_view_t *const view = block->view;
+    if (block->groups > 0 || block->rest == 4) {
+        run_block(block);
+    }
+    find_taps(block->layer, view, y, x, block->padding, block->table + block->rest);
+    block->where[block->rest++] =
+        y * view->out_row + x * block->layer->in_channels * block->layer->multiplier;
 }
 
 static void dlink_depthwise(const dlink_depthwise_stage_t *layer, const dlink_view_t *view)
 {
-    const dlink_slide_t *const slide = &layer->slide;
-    const int32_t outputs = layer->in_channels * layer->multiplier;
-    int32_t where[4];
-    uint32_t *const table = (uint32_t *)(void *)view->scratch;
-    uint32_t *const end = table + 4 * slide->kernel_height * slide->kernel_width;
-    taps_t taps = {.taps = table, .end = end, .step = outputs, .in = view->in};
-    int32_t sums[4];
-    taps.sums = sums;
-    taps.padding = layer->padding;
+    block_t block = {.layer = layer, .view = view, .table = (uint32_t *)(void *)view->scratch};
 #ifdef DLINK_ADDRESSES
-    const uint32_t padding = address(view->in, (int8_t *)end);
-    memset(end, layer->padding, layer->in_channels);
+    int8_t *const pixel = (int8_t *)(block.table
+                                     + 4 * layer->slide.kernel_height * layer->slide.kernel_width);
+    memset(pixel, layer->padding, layer->in_channels);
+    block.padding = address(view->in, pixel);
 #else
-    const uint32_t padding = DLINK_NO_PIXEL;
+    block.padding = DLINK_NO_PIXEL;
 #endif
-    int32_t count = 0;
     for (int32_t y = 0; y < view->out_height; y++) {
-        for (int32_t x = 0; x < view->out_width; x++) {
-            const int32_t last = y == view->out_height - 1 && x == view->out_width - 1;
-            find_taps(layer, view, y, x, padding, table + count);
-            where[count++] = y * view->out_row + x * outputs;
-            if (count == 4 || last) {
-                for (int32_t i = count; i < 4; i++) { /* the last ones again, not stored */
-                    find_taps(layer, view, y, x, padding, table + i);
-                }
-                run_four(layer, &taps, where, view->out, count);
-                count = 0;
+        int32_t x = 0;
+        while (x < view->out_width) {
+            if (x + 4 <= view->out_width && dlink_inside(&layer->slide, view, y, x)
+                && dlink_inside(&layer->slide, view, y, x + 3)) {
+                add_group(&block, y, x);
+                x += 4;
+            } else {
+                add_pixel(&block, y, x);
+                x++;
             }
         }
     }
+    run_block(&block);
 }
 
 #endif

@@ -32,14 +32,11 @@ DLINK_INLINE uint32_t dlink_pack(int32_t low, int32_t high)
     return (uint32_t)low + ((uint32_t)high << 16);
 }
 
-DLINK_INLINE dlink_dot_t dlink_dot(int32_t bias, int32_t groups, int32_t *sums, int32_t pixels)
+/* For a channel with so many groups. */
+DLINK_INLINE void dlink_dot_start(dlink_dot_t *dot, int32_t bias, int32_t groups)
 {
-    dlink_dot_t dot;
-    dot.whole = dlink_pack(bias, bias) - ((uint32_t)groups << 15);
-    dot.high = (uint32_t)bias;
-    dot.sums = sums;
-    dot.end = sums + ((pixels + 3) & ~3);
-    return dot;
+    dot->whole = dlink_pack(bias, bias) - ((uint32_t)groups << 15);
+    dot->high = (uint32_t)bias;
 }
 
 #if defined(__thumb__) && !defined(__ARM_FEATURE_DSP)

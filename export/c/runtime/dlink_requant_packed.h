@@ -120,42 +120,52 @@ static inline void dlink_scale_4(const dlink_scaling_t *scaling)
 
 #endif
 
+/* The long form. */
+static void dlink_put_long(const dlink_requant_t *requant, int32_t channel,
+                           const dlink_scaling_t *scaling)
+{
+    const dlink_scale_t scale = dlink_scale(requant, channel);
+    const int32_t *where = scaling->where;
+    for (const int32_t *sum = scaling->sums; sum != scaling->end; sum++) {
+        scaling->out[*where++] = dlink_output(requant, *sum, scale, requant->plain_shift);
+    }
+}
+
+/* Limits other than those of int8, which the short forms know. */
+static void dlink_limit(const dlink_requant_t *requant, const dlink_scaling_t *scaling)
+{
+    const int32_t *where = scaling->where;
+    for (const int32_t *sum = scaling->sums; sum != scaling->end; sum++) {
+        int8_t *const out = scaling->out + *where++;
+        *out = dlink_clamp(*out, requant->low, requant->high);
+    }
+}
+
 /* Outputs of one channel: out[where[i]] from sums[i]. */
-static void dlink_put(const dlink_requant_t *requant, int32_t channel, const int32_t *sums,
-                      const int32_t *where, int8_t *out, int32_t count)
+static void dlink_put(const dlink_requant_t *requant, int32_t channel, dlink_scaling_t *scaling)
 {
     if (requant->limbs == 0) {
-        const dlink_scale_t scale = dlink_scale(requant, channel);
-        for (int32_t i = 0; i < count; i++) {
-            out[where[i]] = dlink_output(requant, sums[i], scale, requant->plain_shift);
-        }
+        dlink_put_long(requant, channel, scaling);
         return;
     }
     const uint32_t multiplier = (uint32_t)requant->multiplier[channel];
-    dlink_scaling_t scaling;
-    scaling.shift = (uint32_t)requant->shift[channel] + 7U;
-    scaling.offset = ((uint32_t)(2 * requant->zero_point + 1) << (scaling.shift - 1U)) + 64U;
-    scaling.sums = sums;
-    scaling.end = sums + count;
-    scaling.where = where;
-    scaling.out = out;
+    const uint32_t shift = (uint32_t)requant->shift[channel] + 7U;
+    scaling->shift = shift;
+    scaling->offset = ((uint32_t)(2 * requant->zero_point + 1) << (shift - 1U)) + 64U;
     if (requant->limbs == 3) {
-        scaling.limb[0] = multiplier & 0xFFFU;
-        scaling.limb[1] = (multiplier >> 12) & 0xFFFU;
-        scaling.limb[2] = multiplier >> 24;
-        scaling.limb[3] = 0;
-        dlink_scale_3(&scaling);
+        scaling->limb[0] = multiplier & 0xFFFU;
+        scaling->limb[1] = (multiplier >> 12) & 0xFFFU;
+        scaling->limb[2] = multiplier >> 24;
+        dlink_scale_3(scaling);
     } else {
-        scaling.limb[0] = multiplier & 0xFFU;
-        scaling.limb[1] = (multiplier >> 8) & 0xFFU;
-        scaling.limb[2] = (multiplier >> 16) & 0xFFU;
-        scaling.limb[3] = multiplier >> 24;
-        dlink_scale_4(&scaling);
+        scaling->limb[0] = multiplier & 0xFFU;
+        scaling->limb[1] = (multiplier >> 8) & 0xFFU;
+        scaling->limb[2] = (multiplier >> 16) & 0xFFU;
+        scaling->limb[3] = multiplier >> 24;
+        dlink_scale_4(scaling);
     }
     if (requant->plain_shift != DLINK_SHORT_FULL) {
-        for (int32_t i = 0; i < count; i++) {
-            out[where[i]] = dlink_clamp(out[where[i]], requant->low, requant->high);
-        }
+        dlink_limit(requant, scaling);
     }
 }
 
