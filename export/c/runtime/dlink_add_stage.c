@@ -7,6 +7,9 @@
 #include "dlink_add_packed.h"
 #define HIGH(x, multiplier) dlink_high_by_halves(x, multiplier)
 #else
+#ifdef DLINK_MVE
+#include "dlink_add_mve.h"
+#endif
 #define HIGH(x, multiplier) dlink_doubling_high_mul(x, multiplier)
 #endif
 

@@ -1,5 +1,10 @@
 #include "dlink_pool_stage.h"
 
+#ifdef DLINK_MVE
+#include "dlink_pool_mve.h"
+#define pixel dlink_mean_pixel
+#else
+
 #ifdef DLINK_DSP
 
 /* Full windows of 2^shift taps, four channels at a time; how many channels were done. */
@@ -62,6 +67,8 @@ static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *
         out[c] = dlink_clamp(dlink_pool_mean(layer, sum, count, full), layer->low, layer->high);
     }
 }
+
+#endif
 
 void dlink_average_pool_stage(const void *parameters, const dlink_view_t *view)
 {

@@ -1,5 +1,9 @@
 #include "dlink_pool_stage.h"
 
+#ifdef DLINK_MVE
+#include "dlink_pool_mve.h"
+#define pixel dlink_most_pixel
+#else
 static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *out)
 {
     const int32_t channels = layer->channels;
@@ -17,6 +21,7 @@ static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *
         out[c] = dlink_clamp(most, layer->low, layer->high);
     }
 }
+#endif
 
 void dlink_max_pool_stage(const void *parameters, const dlink_view_t *view)
 {

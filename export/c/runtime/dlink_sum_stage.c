@@ -1,6 +1,10 @@
 #include "dlink_isa.h"
 #include "dlink_stages.h"
 
+#ifdef DLINK_MVE
+#include "dlink_pool_mve.h"
+#endif
+
 void dlink_sum_stage(const void *parameters, const dlink_view_t *view)
 {
     const int32_t channels = ((const dlink_sum_stage_t *)parameters)->channels;
@@ -9,6 +13,9 @@ void dlink_sum_stage(const void *parameters, const dlink_view_t *view)
     if (view->from == 0) {
         memset(sums, 0, (size_t)channels * sizeof *sums);
     }
+#ifdef DLINK_MVE
+    dlink_sum_image(view, row, channels, sums);
+#else
     for (int32_t y = 0; y < view->out_height; y++) {
         for (int32_t c = 0; c < channels; c++) {
             const int8_t *x = row + c;
@@ -21,4 +28,5 @@ void dlink_sum_stage(const void *parameters, const dlink_view_t *view)
         }
         row += view->in_row;
     }
+#endif
 }

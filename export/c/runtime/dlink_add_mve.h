@@ -1,0 +1,40 @@
+/* Addition in Helium vectors. */
+#ifndef DLINK_ADD_MVE_H
+#define DLINK_ADD_MVE_H
+
+#include "dlink_requant_mve.h"
+
+/* One operand on the common scale; `shift` is to the right. */
+DLINK_INLINE int32x4_t dlink_add_scale(int32x4_t x, int32_t multiplier, int32_t shift)
+{
+    const int32x4_t right = vdupq_n_s32(-shift);
+    return dlink_round4(vqrdmulhq_n_s32(x, multiplier), right, vdupq_n_s32(shift > 0 ? -1 : 0));
+}
+
+DLINK_INLINE int32x4_t dlink_add_operand(const int8_t *from, int32_t offset, mve_pred16_t lanes)
+{
+    return vshlq_n_s32(vaddq_n_s32(vldrbq_z_s32(from, lanes), offset), 20);
+}
+
+static void dlink_add_row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b,
+                          int8_t *out, int32_t count)
+{
+    const dlink_add_stage_t l = *layer;
+    const int32x4_t low = vdupq_n_s32(l.low);
+    const int32x4_t high = vdupq_n_s32(l.high);
+    for (; count > 0; count -= 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)count);
+        const int32x4_t x = dlink_add_scale(dlink_add_operand(a, l.offset_a, lanes),
+                                            l.multiplier_a, l.shift_a);
+        const int32x4_t y = dlink_add_scale(dlink_add_operand(b, l.offset_b, lanes),
+                                            l.multiplier_b, l.shift_b);
+        const int32x4_t sum = dlink_add_scale(vaddq_s32(x, y), l.multiplier_out, l.shift_out);
+        const int32x4_t placed = vaddq_n_s32(sum, l.zero_point);
+        vstrbq_p_s32(out, vminq_s32(vmaxq_s32(placed, low), high), lanes);
+        a += 4;
+        b += 4;
+        out += 4;
+    }
+}
+
+#endif
