@@ -186,8 +186,8 @@ def _pipeline_call(number: int, pipeline: Pipeline, place: _Places) -> list[str]
     return [
         *titles,
         f"    dlink_pipeline_run(&pipeline{number}, {place(source.tensor)}, 0,"
-        f" {place(result.tensor)}, scratch,",
-        f"                       0, {pipeline.length(result)});",
+        f" {place(result.tensor)}, 0,",
+        f"                       scratch, 0, {pipeline.length(result)});",
     ]
 
 

@@ -7,6 +7,7 @@ typedef struct {
     const dlink_pipeline_t *pipeline;
     const int8_t *input;
     int8_t *output;
+    int32_t output_first;
     int8_t *arena;
     dlink_place_t *places;
 } run_t;
@@ -51,7 +52,7 @@ static void open_streams(const run_t *run, int32_t input_first)
             place->end = place->first; /* goes on step by step */
             place->first = input_first;
         } else if (stream->offset == DLINK_FROM_OUTPUT) {
-            place->first = 0;
+            place->first = run->output_first;
         }
     }
 }
@@ -88,12 +89,12 @@ static void find_limits(const run_t *run, int32_t to)
     }
 }
 
-/* How far a stage's output can go with what its inputs hold now. */
+/* How far a stage's output can go with what its inputs hold now, in one turn. */
 static int32_t ready(const run_t *run, const dlink_stage_t *stage)
 {
     const dlink_place_t *const in = &run->places[stage->in];
     const dlink_place_t *const out = &run->places[stage->out];
-    int32_t end = out->limit;
+    int32_t end = least(out->limit, out->end + stage->most);
     if (in->end < in->limit) {
         const int32_t covered = in->end + stage->pad - stage->size;
         end = covered < 0 ? 0 : least(end, covered / stage->stride + 1);
@@ -101,7 +102,7 @@ static int32_t ready(const run_t *run, const dlink_stage_t *stage)
     return stage->in_b == DLINK_NO_STREAM ? end : least(end, run->places[stage->in_b].end);
 }
 
-static void move_down(int8_t *to, const int8_t *from, int32_t bytes)
+void dlink_move_down(int8_t *to, const int8_t *from, int32_t bytes)
 {
     if ((((uintptr_t)to | (uintptr_t)from | (uintptr_t)bytes) & 3U) == 0) {
         for (; bytes > 0; bytes -= 4) {
@@ -133,8 +134,8 @@ static void make_room(const run_t *run, int32_t index)
     }
     for (int32_t row = 0; row < stream->rows; row++) {
         int8_t *const to = written(run, index) + row * stream->row;
-        move_down(to, to + (keep - place->first) * stream->position,
-                  (place->end - keep) * stream->position);
+        dlink_move_down(to, to + (keep - place->first) * stream->position,
+                        (place->end - keep) * stream->position);
     }
     place->first = keep;
 }
@@ -179,15 +180,17 @@ static void run_stage(const run_t *run, const dlink_stage_t *stage, int32_t coun
 }
 
 void dlink_pipeline_run(const dlink_pipeline_t *pipeline, const int8_t *input, int32_t input_first,
-                        int8_t *output, int8_t *arena, int32_t from, int32_t to)
+                        int8_t *output, int32_t output_first, int8_t *arena, int32_t from,
+                        int32_t to)
 {
     dlink_place_t *const places = (dlink_place_t *)(void *)(arena + pipeline->state);
     dlink_place_t *const source = &places[pipeline->stages[0].in];
-    const run_t run = {pipeline, input, output, arena, places};
+    const dlink_place_t *const result = &places[pipeline->stages[pipeline->stage_count - 1].out];
+    const run_t run = {pipeline, input, output, output_first, arena, places};
     find_starts(pipeline, places, from);
     open_streams(&run, input_first);
     find_limits(&run, to);
-    while (source->end < source->limit) {
+    while (result->end < to) {
         source->end = least(source->end + pipeline->step, source->limit);
         for (int32_t i = 0; i < pipeline->stage_count; i++) {
             const dlink_stage_t *const stage = &pipeline->stages[i];

@@ -26,6 +26,7 @@ typedef struct {
     uint8_t in, in_b, out;     /* streams */
     uint16_t size, stride;     /* along: positions under a window, and from window to window */
     int16_t pad;               /* along: positions of padding before the first */
+    uint16_t most;             /* along: positions made at once; the rest waits for the next turn */
     uint16_t in_across, out_across;
     int16_t pad_across;
     int32_t scratch; /* offset in the arena */
@@ -46,9 +47,13 @@ typedef struct {
     int32_t first, end, limit;
 } dlink_place_t;
 
-/* Positions from..to-1 of the last stage's output. The input holds positions of which the first
- * is input_first; the output is a whole tensor. */
+/* Positions from..to-1 of the last stage's output. Input and output hold positions of which the
+ * first is input_first, output_first. */
 void dlink_pipeline_run(const dlink_pipeline_t *pipeline, const int8_t *input, int32_t input_first,
-                        int8_t *output, int8_t *arena, int32_t from, int32_t to);
+                        int8_t *output, int32_t output_first, int8_t *arena, int32_t from,
+                        int32_t to);
+
+/* Copies bytes to a lower address; the ranges may overlap. Quick where all is a multiple of 4. */
+void dlink_move_down(int8_t *to, const int8_t *from, int32_t bytes);
 
 #endif
