@@ -113,6 +113,7 @@ def _stage(pipeline: Pipeline, i: int, stage: Stage, offsets: Mapping[str, int])
         str(stage.size[axis]),
         str(stage.stride[axis]),
         str(stage.pad[axis]),
+        str(pipeline.turns[i]),
         str(stage.inputs[0].shape[1 + across]),
         str(stage.output.shape[1 + across]),
         str(stage.pad[across]),

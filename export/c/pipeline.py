@@ -7,7 +7,7 @@ found by running it here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, pairwise
 from math import prod
@@ -19,7 +19,7 @@ ROWS, COLUMNS = 0, 1
 PLACE_BYTES = 12  # dlink_place_t
 STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48)
 MOST_CUTS = 4  # places tried
-SCRATCH = (1024, 2048, 4096, 8192)
+ROOM = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)  # of the least arena that a pipeline can have
 MEMORY_POWER = 0.25  # halving the arena may cost a sixth of the instructions more
 GROUP = 3  # pixels that a convolution multiplies at once
 
@@ -60,6 +60,7 @@ class Pipeline:
     blocks : for each stage the pixels that a convolution gathers at once.
     streams : first the input, then each stage's output.
     reads : for each stage the numbers of the streams that it reads.
+    turns : for each stage the most positions made at once.
     """
 
     stages: tuple[Stage, ...]
@@ -68,6 +69,7 @@ class Pipeline:
     blocks: tuple[int, ...]
     streams: tuple[Stream, ...]
     reads: tuple[tuple[int, ...], ...]
+    turns: tuple[int, ...]
 
     @property
     def source(self) -> Stream:
@@ -108,13 +110,15 @@ class Pipeline:
                 found.append(Inner(f"scratch{i}", size, i, i))
         return found
 
+    def live_at(self, i: int) -> int:
+        """Arena bytes in use while stage `i` works, the result included."""
+        inner = sum(b.size for b in self.inner() if b.first <= i <= b.last)
+        return inner + self.stream_bytes(self.result)
+
     @cached_property
     def live_bytes(self) -> int:
         """Most arena bytes in use at once, the result included."""
-        inner = self.inner()
-        steps = range(len(self.stages))
-        most = max(sum(b.size for b in inner if b.first <= s <= b.last) for s in steps)
-        return most + self.stream_bytes(self.result)
+        return max(map(self.live_at, range(len(self.stages))))
 
 
 @dataclass
@@ -165,10 +169,12 @@ class Walk:
         read_from = source.first
         passing = set(self.writes[:-1])
         counts: list[list[int]] = [[] for _ in self.stages]
-        while source.end < source.limit:
+        result, turns = places[self.writes[-1]], self.turns(step)
+        while result.end < last:
             source.end = min(source.end + step, source.limit)
             for i, root in enumerate(self.writes):
-                place, end = places[root], self._ready(places, i)
+                place = places[root]
+                end = min(self._ready(places, i), place.end + turns[i])
                 if end > place.end:
                     place.first = max(place.first, self._kept(places, root))
                     counts[i].append(end - place.end)
@@ -177,6 +183,16 @@ class Walk:
             passing = {r for r in passing if self._kept(places, r) == places[r].end}
         most = {root: place.most for root, place in places.items()}
         return Walked(most, passing, counts, read_from, source.limit)
+
+    def turns(self, step: int) -> tuple[int, ...]:
+        """For each stage the most positions made at once: as fast as they come, and no faster.
+
+        Without it, what waits for the end of the input would pass through all at once.
+        """
+        strides = {self.source: 1}
+        for stage, reads, root in zip(self.stages, self.reads, self.writes, strict=True):
+            strides[root] = strides[reads[0]] * stage.stride[self.axis]
+        return tuple(-(-step // strides[root]) for root in self.writes)
 
     def _start(self, stage: Stage, at: int) -> int:
         return max(at * stage.stride[self.axis] - stage.pad[self.axis], 0)
@@ -266,23 +282,24 @@ def _build_one(stages: tuple[Stage, ...], roots: dict[int, int]) -> tuple[Pipeli
     order = [walk.source, *walk.writes]
     numbers = tuple(tuple(order.index(root) for root in reads) for reads in walk.reads)
     length, unit = walk.lengths[walk.source], stages[0].stride[axis]
-    for step in sorted({min(strip * unit, length) for strip in (*STRIPS, length)}):
+    for step in sorted({min(strip * unit, length) for strip in STRIPS}):
         walked = walk.run(step)
         streams = [Stream(stages[0].inputs[0], walk.source, walk.lengths[walk.source])]
         for stage, root in zip(stages, walk.writes, strict=True):
             whole = walk.lengths[root] if root == walk.writes[-1] else walked.most[root]
             passing = root in walked.passing and not stage.fixed_bytes
             streams.append(Stream(stage.output, root, whole, passing, stage.fixed_bytes))
-        for scratch in SCRATCH:
+        pixels = [[n * _across(s, axis) for n in walked.counts[i]] for i, s in enumerate(stages)]
+        least = Pipeline(
+            stages, axis, step, (GROUP,) * len(stages), tuple(streams), numbers, walk.turns(step)
+        )
+        for room in ROOM:
+            limit = int(least.live_bytes * room)
             blocks = tuple(
-                _block(s, _across(s, axis) * max(walked.counts[i]), scratch)
-                for i, s in enumerate(stages)
+                _block(least, i, max(counts), limit) for i, counts in enumerate(pixels)
             )
-            pipeline = Pipeline(stages, axis, step, blocks, tuple(streams), numbers)
-            cost = sum(
-                _cost(s, blocks[i], [n * _across(s, axis) for n in walked.counts[i]])
-                for i, s in enumerate(stages)
-            )
+            pipeline = replace(least, blocks=blocks)
+            cost = sum(map(_cost, stages, blocks, pixels))
             score = cost * float(pipeline.live_bytes) ** MEMORY_POWER
             if best is None or score < best[0]:
                 best = score, pipeline, cost
@@ -295,18 +312,22 @@ def _across(stage: Stage, axis: int) -> int:
     return stage.output.shape[2 - axis]
 
 
-def _block(stage: Stage, most: int, scratch: int) -> int:
-    """Pixels to gather at once: in whole groups, within `scratch` bytes, no more than there are."""
+def _block(pipeline: Pipeline, i: int, most: int, limit: int) -> int:
+    """Pixels to gather at once: whole groups, as many as there are or as `limit` bytes allow."""
+    stage = pipeline.stages[i]
     if not stage.words:
         return 0
-    groups = max((scratch // (4 * (1 + stage.words)) - 2) // GROUP, 1)
-    return min(groups * GROUP, -(-most // GROUP) * GROUP)
+    free = limit - pipeline.live_at(i) + stage.scratch_bytes(GROUP)
+    block = -(-most // GROUP) * GROUP
+    while block > GROUP and stage.scratch_bytes(block) > free:
+        block -= GROUP
+    return block
 
 
 def _cost(stage: Stage, block: int, pixels: Sequence[int]) -> float:
     """Instructions of the DSP kernels, roughly, for so many pixels in each step."""
     channels = stage.output.shape[3]
-    total, steps = sum(pixels), 150.0 * len(pixels)
+    total, steps = sum(pixels), 170.0 * len(pixels)
     if isinstance(stage.op, g.DepthwiseConv2D) and not stage.words:
         taps = prod(stage.op.window.kernel)
         return steps + total * (60 + channels * (15 + 2.5 * taps))
@@ -314,12 +335,11 @@ def _cost(stage: Stage, block: int, pixels: Sequence[int]) -> float:
         return steps + total * channels * 15
     passes = sum(-(-n // block) for n in pixels)
     groups = sum(-(-(n % block) // GROUP) + n // block * (block // GROUP) for n in pixels)
-    fetched = passes * channels * (1.75 * stage.window_bytes + 45)
     return (
         steps
-        + total * (35 + 1.6 * stage.window_bytes)
-        + fetched
-        + groups * (channels / 2) * (60 + 8.5 * stage.words)
+        + total * (45 + 1.3 * stage.window_bytes)
+        + passes * (channels / 2) * (70 + 2 * stage.window_bytes)
+        + groups * (channels / 2) * (65 + 8.5 * stage.words)
     )
 
 

@@ -12,8 +12,7 @@ typedef struct {
     int8_t *base;      /* the output */
     int32_t *where;    /* [block] where in it each pixel's channels go */
     uint32_t *columns; /* [block / 3][words][3 pixels] */
-    uint32_t *weights; /* [words][2 channels] */
-    int8_t *bytes;     /* [window] */
+    uint32_t *weights; /* [words][2 channels]; in between, room to gather a window */
     int32_t window, words;
 } block_t;
 
@@ -59,33 +58,41 @@ static void multiply_any(const dlink_conv_stage_t *layer, const block_t *block, 
 /* All channels of the gathered pixels. Each weight is read from flash and widened once a block. */
 static void run_block(const dlink_conv_stage_t *layer, const block_t *block, int32_t pixels)
 {
-    const int8_t *weights = layer->weights;
     const dlink_requant_t *const requant = &layer->requant;
+    const int8_t *weights = layer->weights;
+    const int32_t *bias = layer->bias;
+    const int32_t *multiplier = requant->multiplier;
+    const int8_t *shift = requant->shift;
+    const int32_t full = requant->plain_shift == DLINK_SHORT_FULL;
     dlink_pair_t pair;
     pair.rounding = 2 * requant->zero_point + 1;
-    for (int32_t channel = 0; channel < layer->out_channels; channel += 2) {
+    pair.out_a = block->base;
+    for (int32_t left = layer->out_channels; left > 0; left -= 2) {
         /* An odd last channel is its own second one. */
-        const int32_t both = channel + 1 < layer->out_channels ? 1 : 0;
+        const int32_t both = left > 1 ? 1 : 0;
         dlink_widen_weights(block->weights, weights, weights + both * block->window,
                             block->window);
         weights += 2 * block->window;
-        pair.bias_a = layer->bias[channel];
-        pair.bias_b = layer->bias[channel + both];
-        pair.out_a = block->base + channel;
+        pair.bias_a = bias[0];
+        pair.bias_b = bias[both];
+        bias += 2;
         pair.out_b = pair.out_a + both;
-        if (requant->plain_shift == DLINK_SHORT_FULL) {
+        if (full) {
             const uint32_t *x = block->columns;
-            pair.multiplier_a = requant->multiplier[channel];
-            pair.multiplier_b = requant->multiplier[channel + both];
-            pair.shift_a = requant->shift[channel] - 1;
-            pair.shift_b = requant->shift[channel + both] - 1;
+            pair.multiplier_a = multiplier[0];
+            pair.multiplier_b = multiplier[both];
+            multiplier += 2;
+            pair.shift_a = shift[0] - 1;
+            pair.shift_b = shift[both] - 1;
+            shift += 2;
             pair.where = block->where;
             for (int32_t at = 0; at < pixels; at += 3) {
                 x = dlink_dot_put(x, block->weights, block->words, &pair);
             }
         } else {
-            multiply_any(layer, block, pixels, &pair, channel, both);
+            multiply_any(layer, block, pixels, &pair, layer->out_channels - left, both);
         }
+        pair.out_a += 2;
     }
 }
 
@@ -98,7 +105,6 @@ static block_t divide_scratch(const dlink_conv_stage_t *layer, const dlink_view_
     block.where = (int32_t *)(void *)view->scratch;
     block.columns = (uint32_t *)(void *)(block.where + layer->block);
     block.weights = block.columns + layer->block * block.words;
-    block.bytes = (int8_t *)(block.weights + 2 * block.words);
     return block;
 }
 
@@ -117,11 +123,11 @@ DLINK_INLINE void count_pixel(const dlink_conv_stage_t *layer, const block_t *bl
     if (++fill->place == 3) {
         fill->place = 0;
         fill->columns += 3 * block->words;
-    }
-    if (fill->pixels == layer->block) { /* a multiple of 3 */
-        run_block(layer, block, fill->pixels);
-        fill->pixels = 0;
-        fill->columns = block->columns;
+        if (fill->pixels == layer->block) { /* a multiple of 3 */
+            run_block(layer, block, fill->pixels);
+            fill->pixels = 0;
+            fill->columns = block->columns;
+        }
     }
 }
 
@@ -132,8 +138,9 @@ static void gather_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *v
 {
     int32_t out = y * view->out_row + first * layer->out_channels;
     for (int32_t x = first; x < end; x++) {
-        dlink_gather(&layer->slide, view, layer->in_channels, layer->padding, y, x, block->bytes);
-        dlink_widen_pixel(fill->columns + fill->place, block->bytes, block->window);
+        int8_t *const window = (int8_t *)block->weights;
+        dlink_gather(&layer->slide, view, layer->in_channels, layer->padding, y, x, window);
+        dlink_widen_pixel(fill->columns + fill->place, window, block->window);
         count_pixel(layer, block, fill, out);
         out += layer->out_channels;
     }
@@ -141,13 +148,16 @@ static void gather_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *v
 
 /* Pixels of a row whose windows lie on the image. */
 static void widen_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *view,
-                         const block_t *block, fill_t *fill, int32_t y, int32_t first, int32_t end)
+                         const block_t *block, fill_t *all, int32_t y, int32_t first, int32_t end)
 {
     const dlink_slide_t *const slide = &layer->slide;
+    fill_t here = *all; /* in registers */
+    fill_t *const fill = &here;
     const int32_t run = slide->kernel_width * layer->in_channels;
     const int32_t row = slide->dilation_height * view->in_row;
     const int32_t step = slide->stride_width * layer->in_channels;
     const int32_t channels = layer->out_channels;
+    const int32_t height = slide->kernel_height;
     const int32_t left = first * slide->stride_width - view->pad_left;
     const int8_t *from = view->in + (y * slide->stride_height - view->pad_top) * view->in_row
                          + left * layer->in_channels;
@@ -155,14 +165,16 @@ static void widen_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *vi
     for (int32_t x = first; x < end; x++) {
         uint32_t *to = fill->columns + fill->place;
         const int8_t *line = from;
-        for (int32_t ky = slide->kernel_height; ky > 0; ky--) {
-            to = dlink_widen_pixel(to, line, run);
+        to = dlink_widen_pixel(to, line, run);
+        for (int32_t ky = height - 1; ky > 0; ky--) {
             line += row;
+            to = dlink_widen_pixel(to, line, run);
         }
         count_pixel(layer, block, fill, out);
         out += channels;
         from += step;
     }
+    *all = here;
 }
 
 static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *view)
