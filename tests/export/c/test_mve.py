@@ -119,7 +119,7 @@ def test_depthwise(seed, multiplier):
 
 
 @some
-@pytest.mark.parametrize("fc_rounding", ["litert", "micro"])
+@pytest.mark.parametrize("fc_rounding", ["reference", "micro"])
 def test_fully_connected(seed, fc_rounding):
     rng = np.random.default_rng(seed)
     rows, features, out = (int(rng.integers(1, most)) for most in (3, 90, 40))
