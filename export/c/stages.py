@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.c import graph as g
-from export.c import helium, packing, requant
+from export.c import helium, packing, requant, trim
 from export.c.layers import Array, Struct, _fold
 from targets.errors import InputError
 
 PLAIN_SHIFT_MOST = 20
-COPIES = ("weights4", "packed", "packed_words")  # arrays of weights in another order
+COPIES = ("weights4", "packed", "packed_words", "nudge")  # arrays beside the plain path's
 HALVE = (1 << 30, 0)  # multiplier and shift
 ANY_SHIFT, SHORT, SHORT_FULL = 0, 1, 2  # forms of requantisation, dlink_requant.h
 _UINT16_MAX = 2**16 - 1
@@ -28,8 +28,8 @@ class Stage:
 
     `size`, `stride` and `pad` are (height, width): the extent of a window with its dilation, the
     step to the next one, and the padding before the first. `inputs` and `output` are images, one
-    tensor or two of equal shape, and one. `dsp_arrays` and `mve_arrays` take the place of arrays
-    of the same name where the DSP or the Helium kernel wants another order.
+    tensor or two of equal shape, and one. `dsp_arrays`, `packed_arrays` and `mve_arrays` take the
+    place of arrays of the same name where a kernel wants them otherwise.
     """
 
     op: g.Op
@@ -43,6 +43,7 @@ class Stage:
     pad: tuple[int, int] = (0, 0)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     dsp_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    packed_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     mve_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
@@ -58,7 +59,12 @@ class Stage:
     @property
     def words(self) -> int:
         """32-bit words of a widened window (dlink_conv_stage.c)."""
-        return self.window_bytes // 4 * 2 + min(self.window_bytes % 4, 2)
+        if not self.window_bytes:
+            return 0
+        height, width = self.op.window.kernel  # type: ignore[attr-defined]
+        runs = 1 if width * self.inputs[0].shape[3] % 4 == 0 else height
+        run = self.window_bytes // runs
+        return runs * (run // 4 * 2 + min(run % 4, 2))
 
     def scratch_bytes(self, block: int) -> int:
         """Scratch memory of the kernel with `block` pixels gathered at once."""
@@ -70,7 +76,8 @@ class Stage:
             taps = prod(self.op.window.kernel)
             channels = self.op.inputs[0].shape[3]
             dsp = 8 * taps + -(-taps * channels // 4) * 4
-            return max(dsp, packing.depthwise_scratch_bytes(taps, channels))
+            helium_bytes = helium.strip_bytes(self.op.window, cast("int", self.fields["strip"]))
+            return max(dsp, helium_bytes, packing.depthwise_scratch_bytes(taps, channels))
         return 0
 
 
@@ -162,6 +169,23 @@ def _requant(op: g.Weighted, folded: NDArray[np.int32], axis: int) -> tuple[Stru
     return fields, {"multiplier": multiplier, "shift": -shift if plain else shift}
 
 
+def _trim(
+    output: Struct, arrays: dict[str, NDArray[Any]], weights: NDArray[np.int8]
+) -> tuple[Struct, dict[str, NDArray[Any]]]:
+    """A ``dlink_requant_t`` with nudges, which join `arrays`, and the multipliers that go along.
+
+    `weights` (channels, K). As they were where no channel has a proof.
+    """
+    if output["limbs"] == 0:
+        return output, {}
+    constants = (arrays["bias"], arrays["multiplier"], arrays["shift"])
+    trimmed, nudges = trim.trim_layer(weights, *constants, output["zero_point"])
+    if (nudges == trim.UNPROVED).all():
+        return output, {}
+    arrays["nudge"] = nudges
+    return {**output, "nudge": Array("nudge")}, {"multiplier": trimmed}
+
+
 def _slide(window: g.Window) -> Struct:
     pairs = (("kernel", window.kernel), ("stride", window.stride), ("dilation", window.dilation))
     return {
@@ -195,9 +219,16 @@ def _conv(op: g.Conv2D) -> Stage:
     name = "packed_words" if words.nbytes <= packing.WORDS_MOST else "packed"
     fields[name] = Array(name)
     arrays[name] = words if name == "packed_words" else packing.packed_bytes(flat)
-    mve_arrays = {"weights": helium.conv_weights(op.weights)}
-    geometry = _geometry(op.window)
-    return _stage(op, "conv_stage", fields, arrays=arrays, mve_arrays=mve_arrays, **geometry)
+    fields["requant"], packed_arrays = _trim(output, arrays, flat)
+    return _stage(
+        op,
+        "conv_stage",
+        fields,
+        arrays=arrays,
+        packed_arrays=packed_arrays,
+        mve_arrays={"weights": helium.conv_weights(op.weights)},
+        **_geometry(op.window),
+    )
 
 
 def _depthwise(op: g.DepthwiseConv2D) -> Stage:
@@ -210,11 +241,18 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
         "in_channels": channels,
         "multiplier": multiplier,
         "padding": op.inputs[0].zero_point,
+        "strip": helium.strip_outputs(op.window, op.output.shape[2]),
         "weights": Array("weights"),
         "bias": Array("bias"),
         "requant": output,
     }
     arrays = {"weights": op.weights, "bias": folded, **arrays}
+    mve_arrays = {"weights": helium.depthwise_weights(op.weights, multiplier, op.window)}
+    if multiplier > 1:
+        for name in ("bias", "multiplier", "shift"):
+            mve_arrays[name] = helium.by_output(arrays[name], multiplier)
+    flat = op.weights.reshape(-1, channels * multiplier).T
+    fields["requant"], packed_arrays = _trim(output, arrays, flat)
     dsp_arrays = {}
     if channels % 4 == 0 and output["plain_shift"] == SHORT_FULL:
         fields["weights4"] = Array("weights4")
@@ -229,6 +267,8 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
         fields,
         arrays=arrays,
         dsp_arrays=dsp_arrays,
+        packed_arrays=packed_arrays,
+        mve_arrays=mve_arrays,
         **_geometry(op.window),
     )
 

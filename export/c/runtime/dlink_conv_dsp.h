@@ -13,7 +13,9 @@ typedef struct {
     int32_t *where;    /* [block] where in it each pixel's channels go */
     uint32_t *columns; /* [block / 3][words][3 pixels] */
     uint32_t *weights; /* [words][2 channels]; in between, room to gather a window */
-    int32_t window, words;
+    int32_t window;    /* bytes */
+    int32_t run, runs; /* bytes that are widened together, and how many times */
+    int32_t words;     /* of all of them */
 } block_t;
 
 /* Columns of the output whose whole window lies between the image's left and right edge, if the
@@ -25,10 +27,9 @@ typedef struct {
 static span_t inner_columns(const dlink_conv_stage_t *layer, const dlink_view_t *view)
 {
     const dlink_slide_t *const slide = &layer->slide;
-    const int32_t run = slide->kernel_width * layer->in_channels;
     const int32_t room = view->in_width - slide->kernel_width + view->pad_left;
     span_t span = {0, 0};
-    if (slide->dilation_width == 1 && room >= 0 && (slide->kernel_height == 1 || (run & 3) == 0)) {
+    if (slide->dilation_width == 1 && room >= 0) {
         span.first = view->pad_left <= 0
                          ? 0
                          : (view->pad_left + slide->stride_width - 1) / slide->stride_width;
@@ -64,21 +65,26 @@ static void run_block(const dlink_conv_stage_t *layer, const block_t *block, int
     const int32_t *multiplier = requant->multiplier;
     const int8_t *shift = requant->shift;
     const int32_t full = requant->plain_shift == DLINK_SHORT_FULL;
+    const int32_t groups = (pixels + 2) / 3;
     dlink_pair_t pair;
     pair.rounding = 2 * requant->zero_point + 1;
     pair.out_a = block->base;
+    pair.weights = block->weights;
+    pair.words = block->words;
     for (int32_t left = layer->out_channels; left > 0; left -= 2) {
         /* An odd last channel is its own second one. */
         const int32_t both = left > 1 ? 1 : 0;
-        dlink_widen_weights(block->weights, weights, weights + both * block->window,
-                            block->window);
+        uint32_t *to = block->weights;
+        for (int32_t i = 0; i < block->runs; i++) {
+            const int8_t *const from = weights + i * block->run;
+            to = dlink_widen_weights(to, from, from + both * block->window, block->run);
+        }
         weights += 2 * block->window;
         pair.bias_a = bias[0];
         pair.bias_b = bias[both];
         bias += 2;
         pair.out_b = pair.out_a + both;
         if (full) {
-            const uint32_t *x = block->columns;
             pair.multiplier_a = multiplier[0];
             pair.multiplier_b = multiplier[both];
             multiplier += 2;
@@ -86,9 +92,8 @@ static void run_block(const dlink_conv_stage_t *layer, const block_t *block, int
             pair.shift_b = shift[both] - 1;
             shift += 2;
             pair.where = block->where;
-            for (int32_t at = 0; at < pixels; at += 3) {
-                x = dlink_dot_put(x, block->weights, block->words, &pair);
-            }
+            pair.groups = groups;
+            dlink_dot_put(block->columns, &pair);
         } else {
             multiply_any(layer, block, pixels, &pair, layer->out_channels - left, both);
         }
@@ -100,7 +105,14 @@ static block_t divide_scratch(const dlink_conv_stage_t *layer, const dlink_view_
 {
     block_t block;
     block.window = dlink_window_bytes(layer);
-    block.words = (block.window >> 2) * 2 + ((block.window & 3) < 2 ? (block.window & 3) : 2);
+    block.run = layer->slide.kernel_width * layer->in_channels;
+    block.runs = layer->slide.kernel_height;
+    if ((block.run & 3) == 0) { /* nothing is missing from the last four: one long run */
+        block.run *= block.runs;
+        block.runs = 1;
+    }
+    block.words = (block.run >> 2) * 2 + ((block.run & 3) < 2 ? (block.run & 3) : 2);
+    block.words *= block.runs;
     block.base = view->out;
     block.where = (int32_t *)(void *)view->scratch;
     block.columns = (uint32_t *)(void *)(block.where + layer->block);
@@ -131,7 +143,7 @@ DLINK_INLINE void count_pixel(const dlink_conv_stage_t *layer, const block_t *bl
     }
 }
 
-/* Pixels of a row that need care: padding, dilation, runs that do not end with a word. */
+/* Pixels of a row that need care: padding and dilation. */
 static void gather_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *view,
                           const block_t *block, fill_t *fill, int32_t y, int32_t first,
                           int32_t end)
@@ -140,7 +152,10 @@ static void gather_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *v
     for (int32_t x = first; x < end; x++) {
         int8_t *const window = (int8_t *)block->weights;
         dlink_gather(&layer->slide, view, layer->in_channels, layer->padding, y, x, window);
-        dlink_widen_pixel(fill->columns + fill->place, window, block->window);
+        uint32_t *to = fill->columns + fill->place;
+        for (int32_t i = 0; i < block->runs; i++) {
+            to = dlink_widen_pixel(to, window + i * block->run, block->run);
+        }
         count_pixel(layer, block, fill, out);
         out += layer->out_channels;
     }

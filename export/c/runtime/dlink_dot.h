@@ -7,14 +7,18 @@
 #include "dlink_isa.h"
 #include "dlink_requant.h"
 
-/* Two channels a and b: their sums begin with `bias` and become outputs at out[where[pixel]]. */
+/* Two channels a and b and some groups of three pixels: their sums begin with `bias` and become
+ * outputs at out[where[pixel]]. */
 typedef struct {
     int32_t bias_a, bias_b;
     int32_t multiplier_a, shift_a; /* one less than the shift */
     int32_t multiplier_b, shift_b;
     int32_t rounding; /* twice the output's zero point, and 1 */
     int8_t *out_a, *out_b;
-    const int32_t *where;
+    const int32_t *where; /* moved on */
+    const uint32_t *weights;
+    int32_t words;
+    int32_t groups; /* counted down */
 } dlink_pair_t;
 
 #if defined(__GNUC__) && !defined(DLINK_EMULATE_DSP)
@@ -70,15 +74,16 @@ dlink_dot(const uint32_t *x DLINK_UNUSED, const uint32_t *w DLINK_UNUSED,
     "add " s ", " s ", r6\n\t" \
     "ssat " s ", #8, " s ", asr #1\n\t"
 
-/* The same, and the outputs of a layer of the form DLINK_SHORT_FULL. The first pixel is stored
- * last: pixels that do not exist may be given its place. */
-__attribute__((naked, noinline, unused)) static const uint32_t *
-dlink_dot_put(const uint32_t *x DLINK_UNUSED, const uint32_t *w DLINK_UNUSED,
-              int32_t words DLINK_UNUSED, dlink_pair_t *pair DLINK_UNUSED)
+/* The same for all groups, and the outputs of a layer of the form DLINK_SHORT_FULL. A group's first
+ * pixel is stored last: pixels that do not exist may be given its place. */
+__attribute__((naked, noinline, unused)) static void
+dlink_dot_put(const uint32_t *x DLINK_UNUSED, dlink_pair_t *pair DLINK_UNUSED)
 {
     __asm__ volatile(
-        "push {r3, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n\t"
-        "ldrd r7, r12, [r3]\n\t"
+        "push {r1, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"
+        "0:\n\t"
+        "ldrd r7, r12, [r1]\n\t"
+        "ldrd r1, r2, [r1, #40]\n\t"
         "mov r10, r7\n\t"
         "mov r11, r7\n\t"
         "mov lr, r12\n\t"
@@ -93,13 +98,18 @@ dlink_dot_put(const uint32_t *x DLINK_UNUSED, const uint32_t *w DLINK_UNUSED,
         "ldr r5, [r4, #36]\n\t"
         "ldmia r5!, {r6, r8, r9}\n\t"
         "str r5, [r4, #36]\n\t"
+        "ldr r5, [r4, #48]\n\t"
         "strb r11, [r1, r9]\n\t"
         "strb r3, [r2, r9]\n\t"
         "strb r10, [r1, r8]\n\t"
         "strb lr, [r2, r8]\n\t"
         "strb r7, [r1, r6]\n\t"
         "strb r12, [r2, r6]\n\t"
-        "pop {r3, r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
+        "mov r1, r4\n\t"
+        "subs r5, #1\n\t"
+        "str r5, [r4, #48]\n\t"
+        "bne 0b\n\t"
+        "pop {r1, r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
 }
 
 #else
@@ -118,20 +128,20 @@ static inline const uint32_t *dlink_dot(const uint32_t *x, const uint32_t *w, in
     return x;
 }
 
-static inline const uint32_t *dlink_dot_put(const uint32_t *x, const uint32_t *w, int32_t words,
-                                            dlink_pair_t *pair)
+static inline void dlink_dot_put(const uint32_t *x, dlink_pair_t *pair)
 {
     const dlink_scale_t a = {pair->multiplier_a, pair->shift_a + 1, pair->rounding};
     const dlink_scale_t b = {pair->multiplier_b, pair->shift_b + 1, pair->rounding};
-    int32_t sums[6] = {pair->bias_a, pair->bias_a, pair->bias_a,
-                       pair->bias_b, pair->bias_b, pair->bias_b};
-    x = dlink_dot(x, w, words, sums);
-    for (int32_t i = 2; i >= 0; i--) {
-        pair->out_a[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i], a));
-        pair->out_b[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i + 3], b));
+    for (; pair->groups > 0; pair->groups--) {
+        int32_t sums[6] = {pair->bias_a, pair->bias_a, pair->bias_a,
+                           pair->bias_b, pair->bias_b, pair->bias_b};
+        x = dlink_dot(x, pair->weights, pair->words, sums);
+        for (int32_t i = 2; i >= 0; i--) {
+            pair->out_a[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i], a));
+            pair->out_b[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i + 3], b));
+        }
+        pair->where += 3;
     }
-    pair->where += 3;
-    return x;
 }
 
 #endif

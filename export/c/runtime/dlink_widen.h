@@ -63,8 +63,8 @@ dlink_widen_pixel(uint32_t *to DLINK_UNUSED, const int8_t *from DLINK_UNUSED,
 #undef DLINK_FOUR
 }
 
-/* The weights of two channels into alternate words. */
-__attribute__((naked, noinline, unused)) static void
+/* The weights of two channels into alternate words; returns the word after. */
+__attribute__((naked, noinline, unused)) static uint32_t *
 dlink_widen_weights(uint32_t *to DLINK_UNUSED, const int8_t *a DLINK_UNUSED,
                     const int8_t *b DLINK_UNUSED, int32_t count DLINK_UNUSED)
 {
@@ -147,11 +147,11 @@ static inline uint32_t *dlink_widen_pixel(uint32_t *to, const int8_t *from, int3
     return dlink_widen(to, 3, from, count);
 }
 
-static inline void dlink_widen_weights(uint32_t *to, const int8_t *a, const int8_t *b,
-                                       int32_t count)
+static inline uint32_t *dlink_widen_weights(uint32_t *to, const int8_t *a, const int8_t *b,
+                                            int32_t count)
 {
     dlink_widen(to, 2, a, count);
-    dlink_widen(to + 1, 2, b, count);
+    return dlink_widen(to + 1, 2, b, count) - 1;
 }
 
 #endif
