@@ -250,10 +250,12 @@ static void dlink_depthwise(const dlink_depthwise_stage_t *layer, const dlink_vi
     for (int32_t y = 0; y < view->out_height; y++) {
         int32_t x = 0;
         while (x < view->out_width) {
-            if (x + 4 <= view->out_width && dlink_inside(&layer->slide, view, y, x)
-                && dlink_inside(&layer->slide, view, y, x + 3)) {
-                add_group(&block, y, x);
-                x += 4;
+            /* The last group of a row may do some pixels again. */
+            const int32_t first = x + 4 <= view->out_width ? x : view->out_width - 4;
+            if (first >= 0 && dlink_inside(&layer->slide, view, y, first)
+                && dlink_inside(&layer->slide, view, y, first + 3)) {
+                add_group(&block, y, first);
+                x = first + 4;
             } else {
                 add_pixel(&block, y, x);
                 x++;

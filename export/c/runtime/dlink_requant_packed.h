@@ -3,11 +3,16 @@
  * sum * multiplier / 2^24, rounded down, in limbs of 12 bits (three, |sum| < 2^19) or of 8 (four,
  * |sum| < 2^23): floors of floors are exact. Seven more bits are the first rounding of the long
  * form, the shift is its second one; both halves, the zero point and the 1 that a negative number
- * loses are added before one shift does for both. */
+ * loses are added before one shift does for both.
+ *
+ * For most channels two limbs do: sum * multiplier / 2^19 without the multiplier's seven lowest
+ * bits, plus a nudge, gives the same output for every sum that can occur. Generation proves it. */
 #ifndef DLINK_REQUANT_PACKED_H
 #define DLINK_REQUANT_PACKED_H
 
 #include "dlink_requant.h"
+
+enum { DLINK_UNPROVED = INT16_MIN }; /* instead of a nudge */
 
 typedef struct {
     uint32_t limb[4]; /* of the multiplier, the lowest first */
@@ -39,19 +44,18 @@ typedef struct {
     "ldmia r0!, {r2, r3, r5, r7}\n\t" \
     "mov r0, r2\n\t" \
     "mov r12, r3\n\t" \
-    "mov r1, r5\n" \
-    "1:\n\t" \
-    "ldmia r0!, {r3}\n\t"
+    "mov r1, r5\n\t"
 #define DLINK_SCALE_LIMB(limb, bits) \
     "asrs r2, r2, #" bits "\n\t" \
     "mov r4, " limb "\n\t" \
     "muls r4, r3, r4\n\t" \
     "adds r2, r2, r4\n\t"
-#define DLINK_SCALE_END \
-    "add r2, r11\n\t" \
+#define DLINK_SCALE_SIGN \
     "asrs r3, r3, #31\n\t" \
     "lsls r3, r3, #7\n\t" \
-    "adds r2, r2, r3\n\t" \
+    "adds r2, r2, r3\n\t"
+#define DLINK_SCALE_END \
+    "add r2, r11\n\t" \
     "asrs r2, r2, r6\n\t" \
     "sxtb r3, r2\n\t" \
     "cmp r2, r3\n\t" \
@@ -73,14 +77,34 @@ typedef struct {
     "eors r2, r2, r3\n\t" \
     "b 2b\n\t"
 
+/* r4 the upper limb. The upper bits of a negative sum are as good as 2^12. */
+static __attribute__((naked, noinline, unused)) void dlink_scale_2(
+    const dlink_scaling_t *scaling __attribute__((unused)))
+{
+    __asm__ volatile(
+        ".syntax unified\n\t" DLINK_SCALE_BEGIN
+        "mov r4, r9\n"
+        "1:\n\t"
+        "ldmia r0!, {r3}\n\t"
+        "mov r2, r8\n\t"
+        "muls r2, r3, r2\n\t"
+        "asrs r2, r2, #12\n\t"
+        "lsrs r5, r3, #20\n\t"
+        "subs r2, r2, r5\n\t"
+        "muls r3, r4, r3\n\t"
+        "adds r2, r2, r3\n\t" DLINK_SCALE_END);
+}
+
 static __attribute__((naked, noinline, unused)) void dlink_scale_3(
     const dlink_scaling_t *scaling __attribute__((unused)))
 {
     __asm__ volatile(
         ".syntax unified\n\t" DLINK_SCALE_BEGIN
+        "1:\n\t"
+        "ldmia r0!, {r3}\n\t"
         "mov r2, r8\n\t"
         "muls r2, r3, r2\n\t" DLINK_SCALE_LIMB("r9", "12") DLINK_SCALE_LIMB("r10", "12")
-        DLINK_SCALE_END);
+        DLINK_SCALE_SIGN DLINK_SCALE_END);
 }
 
 static __attribute__((naked, noinline, unused)) void dlink_scale_4(
@@ -88,9 +112,11 @@ static __attribute__((naked, noinline, unused)) void dlink_scale_4(
 {
     __asm__ volatile(
         ".syntax unified\n\t" DLINK_SCALE_BEGIN
+        "1:\n\t"
+        "ldmia r0!, {r3}\n\t"
         "mov r2, r8\n\t"
         "muls r2, r3, r2\n\t" DLINK_SCALE_LIMB("r9", "8") DLINK_SCALE_LIMB("r10", "8")
-        DLINK_SCALE_LIMB("lr", "8") DLINK_SCALE_END);
+        DLINK_SCALE_LIMB("lr", "8") DLINK_SCALE_SIGN DLINK_SCALE_END);
 }
 
 #else
@@ -104,6 +130,18 @@ DLINK_INLINE void dlink_scale_limbs(const dlink_scaling_t *scaling, int32_t limb
             scaled = (scaled >> bits) + *sum * (int32_t)scaling->limb[i];
         }
         scaled += (int32_t)scaling->offset - (*sum < 0 ? 128 : 0);
+        scaling->out[*where++] = dlink_clamp(scaled >> scaling->shift, INT8_MIN, INT8_MAX);
+    }
+}
+
+static inline void dlink_scale_2(const dlink_scaling_t *scaling)
+{
+    const int32_t *where = scaling->where;
+    for (const int32_t *sum = scaling->sums; sum != scaling->end; sum++) {
+        int32_t scaled = (*sum * (int32_t)scaling->limb[0]) >> 12;
+        scaled -= (int32_t)((uint32_t)*sum >> 20);
+        scaled += *sum * (int32_t)scaling->limb[1];
+        scaled += (int32_t)scaling->offset;
         scaling->out[*where++] = dlink_clamp(scaled >> scaling->shift, INT8_MIN, INT8_MAX);
     }
 }
@@ -149,10 +187,18 @@ static void dlink_put(const dlink_requant_t *requant, int32_t channel, dlink_sca
         return;
     }
     const uint32_t multiplier = (uint32_t)requant->multiplier[channel];
-    const uint32_t shift = (uint32_t)requant->shift[channel] + 7U;
-    scaling->shift = shift;
-    scaling->offset = ((uint32_t)(2 * requant->zero_point + 1) << (shift - 1U)) + 64U;
-    if (requant->limbs == 3) {
+    const uint32_t shift = (uint32_t)requant->shift[channel];
+    const uint32_t rounding = (uint32_t)(2 * requant->zero_point + 1);
+    const int32_t nudge = requant->nudge != NULL ? requant->nudge[channel] : DLINK_UNPROVED;
+    scaling->shift = shift + 7U;
+    scaling->offset = (rounding << (shift + 6U)) + 64U;
+    if (nudge != DLINK_UNPROVED) {
+        scaling->limb[0] = (multiplier >> 7) & 0xFFFU;
+        scaling->limb[1] = multiplier >> 19;
+        scaling->shift = shift + 12U;
+        scaling->offset = (rounding << (shift + 11U)) + 2048U + (uint32_t)nudge;
+        dlink_scale_2(scaling);
+    } else if (requant->limbs == 3) {
         scaling->limb[0] = multiplier & 0xFFFU;
         scaling->limb[1] = (multiplier >> 12) & 0xFFFU;
         scaling->limb[2] = multiplier >> 24;

@@ -38,6 +38,7 @@ typedef struct {
     int16_t low, high;
     int16_t plain_shift;
     int16_t limbs; /* packed: parts that a multiplier is cut into, 0 for the long form */
+    const int16_t *nudge; /* packed: dlink_requant_packed.h; or NULL */
 } dlink_requant_t;
 
 /* Bias has the input's zero point folded in, so that padding is an ordinary value: `padding`. */
@@ -58,6 +59,7 @@ typedef struct {
     dlink_slide_t slide;
     uint16_t in_channels, multiplier;
     int16_t padding;
+    uint16_t strip; /* Helium: outputs of a row at once */
     const int8_t *weights;   /* [kernel height][kernel width][out] */
     const uint32_t *weights4; /* DSP: by four channels, output, tap: words of channels 0 2, 1 3 */
     const int32_t *bias;
