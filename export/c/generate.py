@@ -20,6 +20,7 @@ from targets.errors import InputError
 from targets.files import atomic_path
 
 RUNTIME = Path(__file__).parent / "runtime"
+_MOST_ARENA = 2**31 - 1  # any object's size on a 32-bit device
 _INCLUDE = re.compile(r'^#include "(dlink_\w+\.h)"$', re.MULTILINE)
 
 
@@ -108,6 +109,14 @@ def generate(
     graph = read(tflite)
     order = schedule(fold(graph), fc_rounding)
     arena = order.plan
+    if arena.peak > _MOST_ARENA:
+        raise InputError(
+            "model needs too much memory",
+            where=graph.source,
+            value=arena.peak,
+            limit=_MOST_ARENA,
+            todo="Export it for a smaller input.",
+        )
     texts = {
         "model.h": emit.model_h(graph, arena, name),
         "model.c": emit.model_c(graph, order),

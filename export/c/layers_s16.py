@@ -111,7 +111,6 @@ def _fully_connected(op: g.Op, rounding: str) -> Layer:
 
 def _pool(op: g.Op) -> Layer:
     op = cast("g.Pool2D", op)
-    _check_count(op.window.kernel[0] * op.window.kernel[1])
     window = layers.window_fields(op.window, op.inputs[0], op.output)
     kernel = "max_pool_s16" if op.kind == "MAX_POOL_2D" else "average_pool_s16"
     return Layer(op, kernel, "pool", {"window": window, **_limits(op)})

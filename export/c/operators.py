@@ -15,6 +15,7 @@ from export.c import operators_elementwise as elementwise
 from export.c.raw import INT8, INT16, INT32, INT64, Node
 
 _SAME, _VALID = 0, 1
+_INT32_MAX = 2**31 - 1
 
 
 def _window(
@@ -28,6 +29,8 @@ def _window(
         raise node.fail("stride, kernel, dilation or padding is invalid", "Export it again.")
     if max(*stride, *kernel, *dilation) > 2**15:
         raise node.fail("stride, kernel or dilation is too large", "Make it smaller.", limit=2**15)
+    if dilation[0] * node.image().size > _INT32_MAX:
+        raise node.fail("dilation is too large for the image", "Make it smaller.", dilation)
     before, out = [0, 0], [0, 0]
     for axis in (0, 1):
         extent = (kernel[axis] - 1) * dilation[axis] + 1
@@ -135,6 +138,9 @@ def _pool(node: Node) -> g.Op:
     image = node.image()
     window, size = _window(node, (node.option("filterHeight"), node.option("filterWidth")), (1, 1))
     output = node.output((1, *size, image.shape[3]))
+    taps = min(window.kernel[0], image.shape[1]) * min(window.kernel[1], image.shape[2])
+    if taps * 2 ** (8 * image.value_bytes - 1) > _INT32_MAX // 2:
+        raise node.fail("pooling window is too large", "Pool in two steps.", taps)
     if image.zero_point != output.zero_point or abs(image.scale - output.scale) > 1e-6:
         raise node.fail(
             "input and output of a pooling layer must have one scale and zero point",

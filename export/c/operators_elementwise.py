@@ -188,7 +188,7 @@ def softmax(node: Node) -> g.Op:
     """SOFTMAX over the last axis."""
     x = node.input()
     output = node.output(x.shape)
-    beta = float(getattr(node.options, "beta", 0.0))
+    beta = node.real_option("beta")
     if x.dtype == "int16" and abs(output.scale * 32768 - 1) > 1e-3:
         raise node.fail("output must have scale 1/32768 and zero point 0", "Quantise it again.")
     if x.dtype == "int8" and (output.zero_point != -128 or abs(output.scale * 256 - 1) > 1e-3):

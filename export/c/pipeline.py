@@ -20,6 +20,7 @@ PLACE_BYTES = 12  # dlink_place_t
 STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48)
 MOST_CUTS = 4  # places tried
 ROOM = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)  # of the least arena that a pipeline can have
+MOST_STEPS = 2048
 MEMORY_POWER = 0.25  # halving the arena may cost a sixth of the instructions more
 GROUP = 3  # pixels that a convolution multiplies at once
 
@@ -247,7 +248,11 @@ def build(ops: Sequence[g.Op], roots: dict[int, int]) -> list[Pipeline]:
             for s in stages
         },
     }
-    places = [i for i in range(1, len(ops)) if _closed(ops, 0, i, roots, -1)]
+    places = [
+        i
+        for i in range(1, len(ops))
+        if _closed(ops, 0, i, roots, -1) and _closed(ops, i, len(ops), roots, -1)
+    ]
     places = sorted(places, key=lambda i: ops[i - 1].output.size)[:MOST_CUTS]
     known: dict[tuple[int, int], tuple[Pipeline, float]] = {}
 
@@ -282,7 +287,10 @@ def _build_one(stages: tuple[Stage, ...], roots: dict[int, int]) -> tuple[Pipeli
     order = [walk.source, *walk.writes]
     numbers = tuple(tuple(order.index(root) for root in reads) for reads in walk.reads)
     length, unit = walk.lengths[walk.source], stages[0].stride[axis]
-    for step in sorted({min(strip * unit, length) for strip in STRIPS}):
+    # Of a very long image no thin strips: trying them would take minutes.
+    strips = [n for n in STRIPS if length <= MOST_STEPS * n * unit]
+    strips = strips or [-(-length // (MOST_STEPS * unit))]
+    for step in sorted({min(strip * unit, length) for strip in strips}):
         walked = walk.run(step)
         streams = [Stream(stages[0].inputs[0], walk.source, walk.lengths[walk.source])]
         for stage, root in zip(stages, walk.writes, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from export.c import graph as g
 from targets.errors import InputError
 
-_INT32_MAX = 2**31 - 1
+_MOST_ELEMENTS = 2**28  # far beyond any device here, and sums of sizes stay in 32 bits
 _ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}
 _TYPES = {0: "FLOAT32", 1: "FLOAT16", 2: "INT32", 3: "UINT8", 4: "INT64", 7: "INT16", 9: "INT8"}
 FLOAT32, INT32, INT64, INT16, INT8 = 0, 2, 4, 7, 9
@@ -78,12 +79,12 @@ class RawTensor:
                 todo="Quantise the whole model to int8 (weights, activations, input and output), or"
                 " its activations to int16.",
             )
-        if any(n < 1 for n in self.shape) or prod(self.shape) > _INT32_MAX:
+        if any(n < 1 for n in self.shape) or prod(self.shape) > _MOST_ELEMENTS:
             raise InputError(
                 f"tensor {self.index} has an unusable shape",
                 where=where,
                 value=self.shape,
-                limit="fixed axes of 1 and more, below 2^31 elements",
+                limit="fixed axes of 1 and more, at most 2^28 elements",
                 todo="Export the model with a static shape.",
             )
         bad = ~np.isfinite(self.scales) | (self.scales <= 0)
@@ -106,7 +107,7 @@ class Node:
     where: str
     inputs: list[RawTensor | None]
     outputs: list[RawTensor]
-    options: Any
+    options: Mapping[str, float] | None
 
     def fail(self, what: str, todo: str, value: object = None, limit: object = None) -> InputError:
         """The error to raise about this node."""
@@ -149,12 +150,15 @@ class Node:
             )
         return tensor
 
-    def option(self, name: str, default: int | None = None) -> int:
-        """An integer field of the options; a missing table counts as damaged."""
-        value = getattr(self.options, name, default)
-        if value is None:
+    def option(self, name: str) -> int:
+        """An integer field of the options, which must be there."""
+        return int(self.real_option(name))
+
+    def real_option(self, name: str) -> float:
+        """As `option`, of a float."""
+        if self.options is None:
             raise self.fail(f"option {name} is missing", "Export the model again.")
-        return int(value)
+        return self.options[name]
 
     def activation(self) -> str:
         """The fused activation's name."""

@@ -50,7 +50,8 @@ def schedule(graph: g.Graph, fc_rounding: str) -> Schedule:
     output_root = roots[graph.output.index]
     steps: list[Layer | Pipeline] = []
     for part in runs([op for op in graph.ops if not isinstance(op, g.Reshape)], roots, output_root):
-        if can_be_stage(part[0]):
+        sources = {roots.get(tensor.index) for tensor in part[0].inputs}
+        if can_be_stage(part[0]) and (len(part) > 1 or len(sources) == 1):
             steps += build(part, roots)
         else:
             steps.append(lower(part[0], fc_rounding))

@@ -83,7 +83,7 @@ class Stage:
 
 def can_be_stage(op: g.Op) -> bool:
     """Whether the layer can work on a part of its image at a time."""
-    if op.output.dtype != "int8":
+    if op.output.dtype != "int8" or any(tensor.data is not None for tensor in op.inputs):
         return False
     if _is_global(op):
         return True

@@ -48,6 +48,53 @@ def chain_model_s16() -> bytes:
     return pack(model)
 
 
+def branches_model() -> bytes:
+    """RELU and RELU6 of one input, and their sum: two tensors meet that no window made."""
+    model = _unpack(build("RELU", [T((1, 6, 8, 3), 0.05, 3)], T((1, 6, 8, 3), 0.04, -90)))
+    graph = model.subgraphs[0]
+    other, total = (_tensor(model, [1, 6, 8, 3], scale, -100) for scale in (0.03, 0.08))
+    _node(model, "RELU6", 0, other)
+    _node(model, "ADD", 1, total, options("Add"))
+    graph.operators[-1].inputs = [1, other]
+    graph.outputs = [total]
+    return pack(model)
+
+
+def residual_model() -> bytes:
+    """Two 3x3 convolutions and the sum of their result and the input."""
+    rng = np.random.default_rng(4)
+    x, y = T((1, 6, 8, 3), 0.05, 3), T((1, 6, 8, 3), 0.1, -4)
+    weights = constant(rng.integers(-127, 128, (3, 3, 3, 3), dtype=np.int8), 0.01)
+    bias = constant(rng.integers(-500, 500, 3, dtype=np.int32), 0.0005)
+    table = options("Conv2D", padding=0, strideH=1, strideW=1)
+    model = _unpack(build("CONV_2D", [x, weights, bias], y, table))
+    graph = model.subgraphs[0]
+    made = int(graph.outputs[0])
+    again, total = (_tensor(model, [1, 6, 8, 3], scale, 5) for scale in (0.2, 0.15))
+    _node(model, "CONV_2D", made, again, table)
+    graph.operators[-1].inputs = [made, *graph.operators[0].inputs[1:]]
+    _node(model, "ADD", again, total, options("Add"))
+    graph.operators[-1].inputs = [again, int(graph.inputs[0])]
+    graph.outputs = [total]
+    return pack(model)
+
+
+def constant_branch_model() -> bytes:
+    """A sum of the input and of a convolution of a constant."""
+    rng = np.random.default_rng(5)
+    source = constant(rng.integers(-128, 128, (1, 6, 8, 3), dtype=np.int8), 0.05, 3)
+    weights = constant(rng.integers(-127, 128, (3, 1, 1, 3), dtype=np.int8), 0.01)
+    bias = constant(rng.integers(-500, 500, 3, dtype=np.int32), 0.0005)
+    table = options("Conv2D", padding=1, strideH=1, strideW=1)
+    model = _unpack(build("CONV_2D", [source, weights, bias], T((1, 6, 8, 3), 0.05, 0), table))
+    graph = model.subgraphs[0]
+    first, total = (_tensor(model, [1, 6, 8, 3], scale, -10) for scale in (0.03, 0.08))
+    _node(model, "ADD", first, total, options("Add"))
+    graph.operators[-1].inputs = [first, int(graph.outputs[0])]
+    graph.inputs, graph.outputs = [first], [total]
+    return pack(model)
+
+
 def _unpack(model: bytes) -> Any:
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
 

@@ -11,11 +11,14 @@ import pytest
 from models import (
     NAMES,
     NAMES_S16,
+    branches_model,
     chain_model,
     chain_model_s16,
+    constant_branch_model,
     conv_model,
     float_ends_model,
     reference_model,
+    residual_model,
 )
 from oracles import STRICT, bytes_like, micro, ours, reference
 
@@ -82,6 +85,13 @@ def test_chain_with_aliases_equals_both():
     outputs = ours(model, inputs)
     np.testing.assert_array_equal(outputs, reference(model, inputs))
     np.testing.assert_array_equal(outputs, micro(model, inputs, (1, 1, 12, 3)))
+
+
+@pytest.mark.parametrize("make", [branches_model, residual_model, constant_branch_model])
+def test_sums_of_other_branches_equal_the_reference(make):
+    model = make()
+    inputs = bytes_like(np.random.default_rng(1), VECTORS, 144)
+    np.testing.assert_array_equal(ours(model, inputs), reference(model, inputs))
 
 
 def test_float_ends_are_left_to_the_caller(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import numpy as np
@@ -225,7 +226,21 @@ def _option(field: str, value: int):
         (_quantization(1, "zeroPoint", [0, 0, 1, 0]), "weights must have zero point 0"),
         (_set(1, "buffer", 0), "tensor 1 must be a constant of 60 elements (found no data)"),
         (_set(2, "shape", [3]), "tensor 2 must be a constant of 3 elements (found 16 bytes)"),
-        (_set(1, "buffer", 99), "not a readable .tflite file (IndexError"),
+        (_set(1, "buffer", 99), "not a readable .tflite file (index 99 is outside 0..2)"),
+        (_option("dilationHFactor", 2**15 + 1), "stride, kernel or dilation is too large"),
+        (_set(0, "shape", [1, 2**14, 2**14, 3]), "tensor 0 has an unusable shape"),
+        (
+            lambda m, g: setattr(g.operators[0], "inputs", [0] * 257),
+            "operator has too many inputs or outputs (found 257, allowed 256)",
+        ),
+        (
+            lambda m, g: setattr(g.operators[0], "builtinOptionsType", 5),
+            "option dilationHFactor is missing",
+        ),
+        (
+            lambda m, g: setattr(g, "operators", g.operators * 4097),
+            "model has too many nodes (found 4097, allowed 4096)",
+        ),
         (_option("strideW", 0), "stride, kernel, dilation or padding is invalid"),
         (_option("fusedActivationFunction", 4), "fused activation is not supported (found 4"),
         (lambda m, g: setattr(g.operators[0], "inputs", [0]), "input 1 is missing"),
@@ -242,6 +257,36 @@ def test_refusals(change, text):
     message = _conv_with(change)
     assert text in message
     assert message.endswith(".")
+
+
+def test_pooling_sums_beyond_32_bits():
+    x, table = T((1, 4096, 4096, 1), 0.1, 0), options("Pool2D", strideH=1, strideW=1)
+    table.filterHeight = table.filterWidth = 4096
+    text = refused(build("AVERAGE_POOL_2D", [x], x, table))
+    assert "pooling window is too large (found 16777216)" in text
+
+
+def test_arena_beyond_any_address(tmp_path):
+    """Each tensor is small enough, but ten wait for one another; nothing is allocated for it."""
+    x = T((2**28,), 0.1, 0)
+    model = build("ADD", [x, x], T(x.shape, 0.2, 0), options("Add"))
+
+    def longer(_model, graph):
+        def append(inputs: list[int]) -> int:
+            graph.tensors.append(copy.copy(graph.tensors[1]))
+            node = copy.copy(graph.operators[0])
+            node.inputs, node.outputs = inputs, [len(graph.tensors) - 1]
+            graph.operators.append(node)
+            return len(graph.tensors) - 1
+
+        waiting = [append([0, 0]) for _ in range(10)]
+        total = 1
+        for index in waiting:
+            total = append([total, index])
+        graph.outputs = [total]
+
+    with pytest.raises(InputError, match="model needs too much memory"):
+        generate(changed(model, longer), tmp_path / "c")
 
 
 def test_sums_beyond_32_bits_are_refused(tmp_path):
