@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from export.c import graph as g
+
 LANES = 16
 CHANNELS = 4  # output channels at once
+_TAPS = 4  # in a word
+_WORDS_BYTES = 64  # a word of 16 channels
+_STRIP_MOST = 16  # outputs
+_STRIP_BYTES = 1600
 
 
 def conv_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -22,3 +28,53 @@ def conv_weights(weights: NDArray[np.int8]) -> NDArray[np.int8]:
     rows = np.pad(rows, ((0, -out % CHANNELS), (0, -rows.shape[1] % LANES)))
     parted = rows.reshape(-1, CHANNELS, rows.shape[1] // LANES, LANES)
     return np.ascontiguousarray(parted.transpose(0, 2, 1, 3)).reshape(-1)
+
+
+def _upright(window: g.Window) -> bool:
+    """Whether words are columns' taps, not a row's (runtime/dlink_depthwise_mve.h)."""
+    return window.kernel[0] > 1 or window.dilation[1] > 1
+
+
+def depthwise_weights(weights: NDArray[np.int8], multiplier: int, window: g.Window) -> NDArray:
+    """For a depthwise convolution: ``[multiplier][in / 4][vectors][4][16]``, filled up with zeros.
+
+    Parameters
+    ----------
+    weights : ndarray of int8, shape (1, kernel height, kernel width, in * multiplier)
+    multiplier : outputs per input channel.
+    window : tells how taps make words.
+    """
+    height, width, outputs = weights.shape[1:]
+    rows = weights.reshape(height, width, outputs // multiplier, multiplier).transpose(3, 2, 1, 0)
+    if _upright(window):
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, 0), (0, -height % _TAPS)))
+    rows = rows.reshape(*rows.shape[:2], -1)
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % CHANNELS), (0, -rows.shape[2] % LANES)))
+    parted = rows.reshape(multiplier, -1, CHANNELS, rows.shape[2] // LANES, LANES)
+    return np.ascontiguousarray(parted.transpose(0, 1, 3, 2, 4)).reshape(-1)
+
+
+def by_output(values: NDArray[np.int32], multiplier: int) -> NDArray[np.int32]:
+    """A depthwise convolution's parameters in the order ``[multiplier][in]``."""
+    return np.ascontiguousarray(values.reshape(-1, multiplier).T).reshape(-1)
+
+
+def strip_bytes(window: g.Window, outputs: int) -> int:
+    """Scratch memory of a depthwise convolution, `outputs` of a row at a time."""
+    height, width = window.kernel
+    if _upright(window):
+        apart = window.dilation[1] > 1 or window.stride[1] > width
+        column = -(-height // _TAPS)
+        words, hop = width * column, 1
+        step = (width if apart else window.stride[1]) * column
+    else:
+        words, hop, step = -(-width // _TAPS), _TAPS, window.stride[1]
+    # What lies behind a window of several vectors is read as well.
+    reach = words if words <= LANES // _TAPS else -(-words // _TAPS) * _TAPS
+    return LANES + _WORDS_BYTES * ((outputs - 1) * step + (reach - 1) * hop + 1)
+
+
+def strip_outputs(window: g.Window, width: int) -> int:
+    """How many outputs of a row of `width` to compute at once."""
+    fitting = [n for n in range(1, _STRIP_MOST) if strip_bytes(window, n + 1) <= _STRIP_BYTES]
+    return min(len(fitting) + 1, width)

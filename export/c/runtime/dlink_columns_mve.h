@@ -71,7 +71,7 @@ DLINK_INLINE void dlink_split(const dlink_columns_t *columns, int32_t width, int
     }
 }
 
-static void dlink_copy_columns(const dlink_slide_t *slide, const dlink_view_t *view,
+static inline void dlink_copy_columns(const dlink_slide_t *slide, const dlink_view_t *view,
                                int32_t channels, int32_t padding, const dlink_columns_t *columns,
                                int8_t *to)
 {

@@ -9,13 +9,13 @@
 
 /* Four channels of two pixels: `steps` times 16 values. The eight sums take the even registers,
  * where VMLADAV can add. */
+#define WEIGHTS "vldrb.u8 q0, [%[w]], #16\n\t"
 #define STEP(multiply) \
-    "vldrb.u8 q0, [%[x0]], #16\n\t" \
-    "vldrb.u8 q2, [%[w]], #16\n\t" multiply " r0, q2, q0\n\t" \
-    "vldrb.u8 q1, [%[x1]], #16\n\t" multiply " r8, q2, q1\n\t" \
-    "vldrb.u8 q3, [%[w]], #16\n\t" multiply " r2, q3, q0\n\t" multiply " r10, q3, q1\n\t" \
-    "vldrb.u8 q2, [%[w]], #16\n\t" multiply " r4, q2, q0\n\t" multiply " r12, q2, q1\n\t" \
-    "vldrb.u8 q3, [%[w]], #16\n\t" multiply " r6, q3, q0\n\t" multiply " lr, q3, q1\n\t"
+    "vldrb.u8 %q[a], [%[x0]], #16\n\t" WEIGHTS multiply " r0, q0, %q[a]\n\t" \
+    "vldrb.u8 %q[b], [%[x1]], #16\n\t" multiply " r8, q0, %q[b]\n\t" WEIGHTS \
+    multiply " r2, q0, %q[a]\n\t" multiply " r10, q0, %q[b]\n\t" WEIGHTS \
+    multiply " r4, q0, %q[a]\n\t" multiply " r12, q0, %q[b]\n\t" WEIGHTS \
+    multiply " r6, q0, %q[a]\n\t" multiply " lr, q0, %q[b]\n\t"
 
 #define DOT_4X2(sums0, sums1, weights, pixel0, pixel1, steps) \
     __asm__ volatile(STEP("vmladav.s8") \
@@ -34,11 +34,12 @@
         : [a] "=&w"(sums0), [b] "=&w"(sums1), [w] "+r"(weights), [x0] "+r"(pixel0), \
           [x1] "+r"(pixel1), [n] "+r"(steps) \
         : \
-        : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "q1", "q2", "q3", "cc", "memory")
+        : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "cc", "memory")
 
-/* Pixels in a row: windows `step` bytes apart, to outputs one behind the other. */
-static void multiply(const dlink_conv_stage_t *layer, const int8_t *x, int32_t step, int32_t count,
-                     int8_t *out)
+/* Pixels in a row: windows `step` bytes apart, to outputs one behind the other. `form` is
+ * requant.plain_shift. */
+DLINK_INLINE void multiply_form(const dlink_conv_stage_t *layer, const int8_t *x, int32_t step,
+                                int32_t count, int8_t *out, int32_t form)
 {
     const int32_t channels = layer->out_channels;
     const int32_t steps = (dlink_window_bytes(layer) + 15) >> 4;
@@ -46,7 +47,6 @@ static void multiply(const dlink_conv_stage_t *layer, const int8_t *x, int32_t s
     const int32_t half = (count + 1) >> 1;
     const int32_t far = count - half;
     const dlink_limits_t limits = dlink_limits(&layer->requant);
-    const int32_t form = layer->requant.plain_shift;
     const int8_t *weights = layer->weights;
     for (int32_t channel = 0; channel < channels; channel += 4) {
         const dlink_quad_t quad = dlink_quad(&layer->requant, layer->bias, channel, channels);
@@ -61,19 +61,26 @@ static void multiply(const dlink_conv_stage_t *layer, const int8_t *x, int32_t s
             x0 += step - 16 * steps;
             x1 += step - 16 * steps;
             weights -= 64 * steps;
-            const int16x8_t both = form
-                                       ? dlink_limit8(dlink_scale4(a, &quad, 1),
-                                                      dlink_scale4(b, &quad, 1), &limits)
-                                       : dlink_limit8(dlink_scale4(a, &quad, 0),
-                                                      dlink_scale4(b, &quad, 0), &limits);
-            dlink_put4_low(to, both, quad.lanes);
-            dlink_put4_high(to + far * channels, both, quad.lanes);
+            const int32x4_t outputs = dlink_output8(a, b, &quad, &limits, form);
+            vstrbq_p_s32(to, outputs, quad.lanes);
+            vstrbq_p_s32(to + far * channels, vshrq_n_s32(outputs, 16), quad.lanes);
             to += channels;
         }
         weights += 64 * steps;
     }
 }
 #undef STEP
+#undef WEIGHTS
+
+static void multiply(const dlink_conv_stage_t *layer, const int8_t *x, int32_t step, int32_t count,
+                     int8_t *out)
+{
+    if (layer->requant.plain_shift == DLINK_SHORT_FULL) {
+        multiply_form(layer, x, step, count, out, DLINK_SHORT_FULL);
+    } else {
+        multiply_form(layer, x, step, count, out, layer->requant.plain_shift);
+    }
+}
 
 /* How windows are reached: in place on the image, if each is one run of bytes there, else in
  * scratch memory. Dots read whole vectors: up to 15 bytes more, which zero weights cancel. */
@@ -89,10 +96,6 @@ static route_t find_route(const dlink_conv_stage_t *layer)
 {
     const dlink_slide_t *const slide = &layer->slide;
     const int32_t column = slide->kernel_height * layer->in_channels;
-    const int32_t quarter = dlink_window_bytes(layer) >> 2;
-    const int32_t rest = dlink_window_bytes(layer) & 3;
-    const int32_t words = 2 * quarter + (rest < 2 ? rest : 2);
-    const int32_t room = 4 * (layer->block + (layer->block + 2) * words) + dlink_window_bytes(layer);
     const int32_t spread = slide->dilation_width > 1 && slide->kernel_width > 1;
     route_t route;
     route.window = dlink_window_bytes(layer);
@@ -100,7 +103,7 @@ static route_t find_route(const dlink_conv_stage_t *layer)
     route.in_place = slide->kernel_height == 1 && !spread;
     route.apart = spread || slide->stride_width > slide->kernel_width;
     route.step = (route.apart ? slide->kernel_width : slide->stride_width) * column;
-    route.most = (room - route.reach) / route.step + 1;
+    route.most = (layer->scratch - route.reach) / route.step + 1;
     return route;
 }
 

@@ -52,11 +52,38 @@ DLINK_INLINE int32x4_t dlink_mean4(int32x4_t sum, int32_t count, uint32_t recipr
     return vsubq_s32(veorq_s32(mean, sign), sign);
 }
 
+/* Full windows of 2^shift taps, up to 128: eight channels at a time in 16 bits. */
+DLINK_INLINE void dlink_halving_pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch,
+                                      int8_t *out)
+{
+    const int32_t channels = layer->channels;
+    for (int32_t c = 0; c < channels; c += 8) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)(channels - c));
+        const int8_t *row = patch.first + c;
+        int16x8_t sum = vdupq_n_s16(0);
+        for (int32_t ky = patch.height; ky > 0; ky--) {
+            const int8_t *x = row;
+            for (int32_t kx = patch.width; kx > 0; kx--) {
+                sum = vaddq_s16(sum, vldrbq_z_s16(x, lanes));
+                x += channels;
+            }
+            row += patch.row;
+        }
+        sum = vrshlq_n_s16(vqaddq_s16(sum, vshrq_n_s16(sum, 15)), -layer->shift);
+        sum = vminq_s16(vmaxq_s16(sum, vdupq_n_s16(layer->low)), vdupq_n_s16(layer->high));
+        vstrbq_p_s16(out + c, sum, lanes);
+    }
+}
+
 DLINK_INLINE void dlink_mean_pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *out)
 {
     const int32_t channels = layer->channels;
     const int32_t count = patch.height * patch.width;
     const int32_t full = count == layer->slide.kernel_height * layer->slide.kernel_width;
+    if (full && layer->shift > 0 && layer->shift <= 7) {
+        dlink_halving_pixel(layer, patch, out);
+        return;
+    }
     for (int32_t c = 0; c < channels; c += 4) {
         const mve_pred16_t lanes = vctp32q((uint32_t)(channels - c));
         int32x4_t mean = dlink_sum4(patch, patch.first + c, channels, lanes, vdupq_n_s32(0));

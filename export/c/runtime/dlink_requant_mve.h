@@ -69,24 +69,27 @@ DLINK_INLINE dlink_limits_t dlink_limits(const dlink_requant_t *requant)
     return limits;
 }
 
-/* Two scaled quads as outputs, limited: those of `a` in the low halves of the lanes. Saturating
- * on the way changes nothing: the limits lie within int8. */
-DLINK_INLINE int16x8_t dlink_limit8(int32x4_t a, int32x4_t b, const dlink_limits_t *limits)
+/* Eight outputs of two quads of sums, in bits 0..7 and 16..23 of each lane. Saturating on the way
+ * changes nothing: the limits lie within int8. */
+DLINK_INLINE int32x4_t dlink_output8(int32x4_t a, int32x4_t b, const dlink_quad_t *quad,
+                                     const dlink_limits_t *limits, int32_t form)
 {
-    int16x8_t both = vqmovnbq_s32(vreinterpretq_s16_s32(a), a);
-    both = vqmovntq_s32(both, b);
+    int16x8_t both;
+    if (form == DLINK_SHORT_FULL) {
+        a = vqrdmulhq_s32(vaddq_s32(a, quad->bias), quad->multiplier);
+        b = vqrdmulhq_s32(vaddq_s32(b, quad->bias), quad->multiplier);
+        const int32x4_t sign = vshrq_n_s32(a, 31);
+        a = vrshlq_s32(vaddq_s32(a, sign), quad->shift);
+        b = dlink_round4_down(b, quad->shift);
+        both = vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(sign), a), b);
+        both = vqaddq_n_s16(both, limits->zero_point);
+        return vreinterpretq_s32_s8(vqmovnbq_s16(vreinterpretq_s8_s16(both), both));
+    }
+    a = dlink_scale4(a, quad, form);
+    b = dlink_scale4(b, quad, form);
+    both = vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(a), a), b);
     both = vqaddq_n_s16(both, limits->zero_point);
-    return vminq_s16(vmaxq_s16(both, limits->low), limits->high);
-}
-
-DLINK_INLINE void dlink_put4_low(int8_t *out, int16x8_t both, mve_pred16_t lanes)
-{
-    vstrbq_p_s32(out, vreinterpretq_s32_s16(both), lanes);
-}
-
-DLINK_INLINE void dlink_put4_high(int8_t *out, int16x8_t both, mve_pred16_t lanes)
-{
-    vstrbq_p_s32(out, vshrq_n_s32(vreinterpretq_s32_s16(both), 16), lanes);
+    return vreinterpretq_s32_s16(vminq_s16(vmaxq_s16(both, limits->low), limits->high));
 }
 
 #endif

@@ -107,7 +107,9 @@ def test_depthwise(seed, multiplier):
     rng = np.random.default_rng(100 * multiplier + seed)
     w = window(rng, dilated=True)
     if seed % 3 == 0:  # as EEG models have it: all electrodes at once
+        width = w["ow"] + 2
         w |= {"same": 0, "nh": 22, "kh": 22, "oh": 1, "dh": 1, "sh": 1}
+        w |= {"nw": width, "kw": 1, "ow": width, "dw": 1, "sw": 1}
     depth = int(rng.integers(2, 41))
     x = T((1, w["nh"], w["nw"], depth), 0.05, zero_point(rng))
     shape = (1, w["kh"], w["kw"], depth * multiplier)
