@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from export.c import graph as g
 from export.c import helium, packing, requant, trim
 from export.c.layers import Array, Struct, _fold
+from export.c.line import find_line
 from targets.errors import InputError
 
 PLAIN_SHIFT_MOST = 20
+DIRECT_LEAST = 320  # values under a window
 COPIES = ("weights4", "packed", "packed_words", "nudge")  # arrays beside the plain path's
 HALVE = (1 << 30, 0)  # multiplier and shift
 ANY_SHIFT, SHORT, SHORT_FULL = 0, 1, 2  # forms of requantisation, dlink_requant.h
@@ -69,8 +71,9 @@ class Stage:
     def scratch_bytes(self, block: int) -> int:
         """Scratch memory of the kernel with `block` pixels gathered at once."""
         if self.kernel == "conv_stage":
-            words = block + (block + 2) * self.words
-            dsp = 4 * words + -(-self.window_bytes // 4) * 4
+            fetched = 0 if self.fields["direct"] else 2 * self.words
+            gathered = max(4 * fetched, -(-self.window_bytes // 4) * 4)
+            dsp = 4 * block * (1 + self.words) + gathered
             return max(dsp, packing.conv_scratch_bytes(self.window_bytes, block))
         if isinstance(self.op, g.DepthwiseConv2D):
             taps = prod(self.op.window.kernel)
@@ -207,7 +210,9 @@ def _conv(op: g.Conv2D) -> Stage:
         "slide": _slide(op.window),
         "in_channels": op.inputs[0].shape[3],
         "out_channels": op.output.shape[3],
-        "block": 0,  # the pipeline's choice
+        "block": 0,  # the pipeline's choice, and so is scratch
+        "scratch": 0,
+        "direct": 0,
         "padding": op.inputs[0].zero_point,
         "weights": Array("weights"),
         "bias": Array("bias"),
@@ -219,16 +224,36 @@ def _conv(op: g.Conv2D) -> Stage:
     name = "packed_words" if words.nbytes <= packing.WORDS_MOST else "packed"
     fields[name] = Array(name)
     arrays[name] = words if name == "packed_words" else packing.packed_bytes(flat)
+    direct = _can_be_direct(op) and output["plain_shift"] == SHORT_FULL
+    fields["direct"] = int(direct)
     fields["requant"], packed_arrays = _trim(output, arrays, flat)
     return _stage(
         op,
         "conv_stage",
         fields,
         arrays=arrays,
+        dsp_arrays={"weights": _by_two(flat)} if direct else {},
         packed_arrays=packed_arrays,
         mve_arrays={"weights": helium.conv_weights(op.weights)},
         **_geometry(op.window),
     )
+
+
+def _can_be_direct(op: g.Conv2D) -> bool:
+    """Whether the DSP kernel reads the weights from flash for every three pixels.
+
+    For long windows: few fit in memory at once, and widened weights would not pay for themselves.
+    """
+    run = op.weights.shape[2] * op.weights.shape[3]
+    window = run * op.weights.shape[1]
+    return window >= DIRECT_LEAST and window % 8 == run % 4 == op.weights.shape[0] % 2 == 0
+
+
+def _by_two(flat: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights (channels, window) by two channels and four bytes of each in turn."""
+    channels, window = flat.shape
+    parted = flat.reshape(channels // 2, 2, window // 4, 4)
+    return np.ascontiguousarray(parted.transpose(0, 2, 1, 3))
 
 
 def _depthwise(op: g.DepthwiseConv2D) -> Stage:
@@ -332,6 +357,10 @@ def _add(op: g.Add) -> Stage:
         "low": low,
         "high": high,
     }
+    pairs = ((pair_a[0], -pair_a[1]), (pair_b[0], -pair_b[1]), (pair_out[0], -pair_out[1]))
+    line = find_line(pairs, (a.zero_point, b.zero_point, op.output.zero_point))
+    if line is not None:
+        fields["line"] = vars(line)
     stage = _stage(op, "add_stage", fields)
     return replace(stage, inputs=(a, b)) if swapped else stage
 

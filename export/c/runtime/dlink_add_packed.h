@@ -47,4 +47,26 @@ static void dlink_add_quick(const dlink_add_stage_t *layer, const int8_t *a, con
     }
 }
 
+/* All of it is one line: proved at generation time. */
+static void dlink_add_line(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b,
+                           int8_t *out, int32_t count)
+{
+    const int32_t factor_a = layer->line.factor_a;
+    const int32_t factor_b = layer->line.factor_b;
+    const int32_t offset = layer->line.offset;
+    const int32_t shift = layer->line.shift;
+    for (int32_t i = 0; i < count; i++) {
+        int32_t sum = (a[i] * factor_a + b[i] * factor_b + offset) >> shift;
+        if (sum != (int8_t)sum) {
+            sum = INT8_MAX ^ (sum >> 31);
+        }
+        out[i] = (int8_t)sum;
+    }
+    if (layer->low != INT8_MIN || layer->high != INT8_MAX) {
+        for (int32_t i = 0; i < count; i++) {
+            out[i] = dlink_clamp(out[i], layer->low, layer->high);
+        }
+    }
+}
+
 #endif

@@ -66,6 +66,10 @@ static void row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b
         return;
     }
 #elif defined(DLINK_PACKED)
+    if (layer->line.shift > 0) {
+        dlink_add_line(layer, a, b, out, count);
+        return;
+    }
     if (layer->quick) {
         dlink_add_quick(layer, a, b, out, count);
         return;

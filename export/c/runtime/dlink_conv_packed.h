@@ -21,8 +21,8 @@ static void run_block(const dlink_conv_stage_t *layer, int8_t *out, const uint32
 {
     const uint8_t *bytes = layer->packed;
     const int32_t *words = layer->packed_words;
-    dot->end = dot->sums + ((pixels + 3) & ~3);
-    scaling->end = scaling->sums + pixels;
+    dot->end = dot->sums + pixels;
+    scaling->end = dot->end;
     for (int32_t channel = 0; channel < layer->out_channels; channel++) {
         const int32_t bias = layer->bias[channel];
         if (words != NULL) {
@@ -38,12 +38,13 @@ static void run_block(const dlink_conv_stage_t *layer, int8_t *out, const uint32
 }
 
 /* Four windows become columns; those that are missing are the last one's again. */
-static void pack(const dlink_conv_stage_t *layer, four_t *four)
+static void pack(const dlink_conv_stage_t *layer, four_t *four, int32_t *where)
 {
     const int32_t bytes = layer->slide.kernel_width * layer->in_channels;
     for (int32_t i = four->count; i < 4; i++) {
         four->from[i] = four->from[i - 1];
         four->step[i] = four->step[i - 1];
+        where[i] = where[i - 1];
     }
     for (int32_t row = layer->slide.kernel_height; row > 0; row--) {
         four->to = dlink_pack_4(four->to, four->from, bytes);
@@ -92,7 +93,7 @@ static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *
                 four.step[i] = slide->kernel_width * channels;
             }
             if (i == 3) {
-                pack(layer, &four);
+                pack(layer, &four, where + pixels - 4);
                 if (pixels == most) {
                     run_block(layer, view->out, columns, &dot, &scaling, pixels);
                     pixels = 0;
@@ -105,7 +106,9 @@ static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *
         top += slide->stride_height;
     }
     if (four.count > 0) {
-        pack(layer, &four);
+        const int32_t first = pixels - four.count;
+        pack(layer, &four, where + first);
+        pixels = first + 4;
     }
     if (pixels > 0) {
         run_block(layer, view->out, columns, &dot, &scaling, pixels);

@@ -172,15 +172,16 @@ static void run_block(block_t *block)
     }
     for (int32_t i = block->rest; block->rest > 0 && i < 4; i++) {
         for (int32_t tap = 0; tap < taps_count; tap++) {
-            block->table[4 * tap + i] = block->table[4 * tap]; /* not stored */
+            block->table[4 * tap + i] = block->table[4 * tap]; /* the first one again */
         }
+        block->where[i] = block->where[0];
     }
-    const int32_t pixels = block->rest > 0 ? block->rest : 4 * block->groups;
+    const int32_t groups = block->rest > 0 ? 1 : block->groups;
     taps_t taps = {.taps = block->table, .end = block->table + 4 * taps_count,
                    .weights = layer->weights, .step = layer->in_channels * layer->multiplier,
-                   .sums = block->sums, .groups_end = block->further + (pixels + 3) / 4,
+                   .sums = block->sums, .groups_end = block->further + groups,
                    .in = block->view->in, .padding = layer->padding};
-    dlink_scaling_t scaling = {.sums = block->sums, .end = block->sums + pixels,
+    dlink_scaling_t scaling = {.sums = block->sums, .end = block->sums + 4 * groups,
                                .where = block->where, .out = block->view->out};
     int32_t channel = 0;
     for (int32_t c = 0; c < layer->in_channels; c++) {

@@ -19,7 +19,7 @@ typedef struct {
     uint32_t offset;
     uint32_t shift;
     const int32_t *sums;
-    const int32_t *end;
+    const int32_t *end;   /* in whole fours */
     const int32_t *where; /* for each sum: where its output goes, counted from `out` */
     int8_t *out;
 } dlink_scaling_t;
@@ -64,35 +64,51 @@ typedef struct {
     "ldmia r1!, {r5}\n\t" \
     "strb r2, [r5, r7]\n\t" \
     "cmp r0, r12\n\t" \
-    "bne 1b\n\t" \
-    "pop {r4, r5, r6, r7}\n\t" \
-    "mov r8, r4\n\t" \
-    "mov r9, r5\n\t" \
-    "mov r10, r6\n\t" \
-    "mov r11, r7\n\t" \
-    "pop {r4, r5, r6, r7, pc}\n" \
+    "bne 1b\n\t" DLINK_SCALE_RETURN \
     "3:\n\t" \
     "asrs r2, r2, #31\n\t" \
     "movs r3, #127\n\t" \
     "eors r2, r2, r3\n\t" \
     "b 2b\n\t"
+#define DLINK_SCALE_RETURN \
+    "pop {r4, r5, r6, r7}\n\t" \
+    "mov r8, r4\n\t" \
+    "mov r9, r5\n\t" \
+    "mov r10, r6\n\t" \
+    "mov r11, r7\n\t" \
+    "pop {r4, r5, r6, r7, pc}\n"
 
-/* r4 the upper limb. The upper bits of a negative sum are as good as 2^12. */
+/* r4 the upper limb. The upper bits of a negative sum are as good as 2^12. Four sums a turn. */
 static __attribute__((naked, noinline, unused)) void dlink_scale_2(
     const dlink_scaling_t *scaling __attribute__((unused)))
 {
+#define DLINK_SCALE_ONE \
+    "ldmia r0!, {r3}\n\t" \
+    "mov r2, r8\n\t" \
+    "muls r2, r3, r2\n\t" \
+    "asrs r2, r2, #12\n\t" \
+    "lsrs r5, r3, #20\n\t" \
+    "subs r2, r2, r5\n\t" \
+    "muls r3, r4, r3\n\t" \
+    "adds r2, r2, r3\n\t" \
+    "add r2, r11\n\t" \
+    "asrs r2, r2, r6\n\t" \
+    "sxtb r3, r2\n\t" \
+    "cmp r2, r3\n\t" \
+    "beq 2f\n\t" \
+    "asrs r2, r2, #31\n\t" \
+    "movs r3, #127\n\t" \
+    "eors r2, r2, r3\n" \
+    "2:\n\t" \
+    "ldmia r1!, {r5}\n\t" \
+    "strb r2, [r5, r7]\n\t"
     __asm__ volatile(
         ".syntax unified\n\t" DLINK_SCALE_BEGIN
         "mov r4, r9\n"
-        "1:\n\t"
-        "ldmia r0!, {r3}\n\t"
-        "mov r2, r8\n\t"
-        "muls r2, r3, r2\n\t"
-        "asrs r2, r2, #12\n\t"
-        "lsrs r5, r3, #20\n\t"
-        "subs r2, r2, r5\n\t"
-        "muls r3, r4, r3\n\t"
-        "adds r2, r2, r3\n\t" DLINK_SCALE_END);
+        "1:\n\t" DLINK_SCALE_ONE DLINK_SCALE_ONE DLINK_SCALE_ONE DLINK_SCALE_ONE
+        "cmp r0, r12\n\t"
+        "bne 1b\n\t" DLINK_SCALE_RETURN);
+#undef DLINK_SCALE_ONE
 }
 
 static __attribute__((naked, noinline, unused)) void dlink_scale_3(

@@ -47,6 +47,8 @@ typedef struct {
     uint16_t in_channels, out_channels;
     uint16_t block; /* pixels gathered at once */
     int16_t padding;
+    int32_t scratch;       /* bytes of scratch memory */
+    int32_t direct;        /* DSP: weights lie by two channels and four bytes, [out / 2][..][2][4] */
     const int8_t *weights; /* [out][kernel height][kernel width][in] */
     const uint8_t *packed; /* packed: the weights as streams (dlink_dot_packed.h), in bytes */
     const int32_t *packed_words; /* or, if not NULL, in words */
@@ -77,6 +79,12 @@ typedef struct {
     uint32_t reciprocal;
 } dlink_pool_stage_t;
 
+/* (a * factor_a + b * factor_b + offset) >> shift; shift 0: none is exact. */
+typedef struct {
+    int32_t factor_a, factor_b;
+    int32_t offset, shift;
+} dlink_line_t;
+
 /* Both operands are shifted left by 20 bits and scaled to a common scale; shifts are to the right.
  * `quick`: multiplying a is halving (it has the larger scale), shift_b and shift_out are 1 or more,
  * and the limits are those of int8. */
@@ -88,6 +96,7 @@ typedef struct {
     int32_t multiplier_out, shift_out;
     int32_t zero_point;
     int32_t low, high;
+    dlink_line_t line; /* packed: the same results before they are limited */
 } dlink_add_stage_t;
 
 /* Mean over an image in two parts: a stage that adds up all that comes, in one int32 a channel,
