@@ -16,6 +16,7 @@ from export.c.fold import fold
 from export.c.graph import Graph, Tensor
 from export.c.reader import read
 from export.c.schedule import Schedule, schedule
+from export.c.streaming import plan as stream_plan
 from targets.errors import InputError
 from targets.files import atomic_path
 
@@ -44,6 +45,8 @@ class GeneratedLibrary:
     weight_bytes : constant arrays in model.c (weights, biases, multipliers, shifts).
     operators : TensorFlow Lite names, in order, with repeats.
     dtype : of input, output and activations: ``int8`` or ``int16``.
+    hop : samples from window to window, if the library has the streaming interface.
+    stream_bytes : its memory: state and scratch; 0 without it.
     """
 
     out_dir: Path
@@ -58,6 +61,8 @@ class GeneratedLibrary:
     input_quantization: Quantization
     output_quantization: Quantization
     dtype: str = "int8"
+    hop: int | None = None
+    stream_bytes: int = 0
 
 
 def generate(
@@ -67,6 +72,7 @@ def generate(
     name: str = "model",
     golden: tuple[NDArray[Any], NDArray[Any]] | None = None,
     fc_rounding: Literal["reference", "micro"] = "reference",
+    hop: int | None = None,
 ) -> GeneratedLibrary:
     """Write the C library of a model to `out_dir`, whole or not at all.
 
@@ -87,11 +93,14 @@ def generate(
         Micro and CMSIS-NN (two integer roundings). They part in about one output of a thousand,
         by 1. So are LOGISTIC (float32, fixed point) and the multiplier of MUL (float32, double
         precision), with fewer differences; all other operators have one result.
+    hop : int, optional
+        Adds ``dlink_model_push`` for a stream of samples with a window every `hop` of them.
 
     Raises
     ------
     InputError
-        If the model, the name, the golden vectors or the folder cannot be used.
+        If the model, the name, the golden vectors or the folder cannot be used; if the model
+        cannot be streamed, or not with this hop.
     """
     out_dir = Path(out_dir)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
@@ -107,7 +116,9 @@ def generate(
             todo="Choose a new folder.",
         )
     graph = read(tflite)
-    order = schedule(fold(graph), fc_rounding)
+    folded = fold(graph)
+    order = schedule(folded, fc_rounding)
+    streaming = None if hop is None else stream_plan(folded, fc_rounding, hop)
     arena = order.plan
     if arena.peak > _MOST_ARENA:
         raise InputError(
@@ -118,8 +129,8 @@ def generate(
             todo="Export it for a smaller input.",
         )
     texts = {
-        "model.h": emit.model_h(graph, arena, name),
-        "model.c": emit.model_c(graph, order),
+        "model.h": emit.model_h(graph, arena, name, streaming),
+        "model.c": emit.model_c(graph, order, streaming),
         "main.c": emit.main_c(graph, golden=golden is not None),
     }
     if golden is not None:
@@ -147,6 +158,8 @@ def generate(
         input_quantization=_quantization(graph.input),
         output_quantization=_quantization(graph.output),
         dtype=graph.input.dtype,
+        hop=hop,
+        stream_bytes=0 if streaming is None else streaming.block_bytes,
     )
 
 
@@ -160,6 +173,8 @@ def _runtime(model_c: str, order: Schedule) -> list[str]:
     for pipeline in order.pipelines:
         kernels |= {"pipeline", *(stage.kernel for stage in pipeline.stages)}
     found: set[str] = set()
+    if '"dlink_stream.h"' in model_c:
+        kernels.add("stream")
     wanted = [f"dlink_{kernel}.c" for kernel in kernels] + _INCLUDE.findall(model_c)
     while wanted:
         file = wanted.pop()

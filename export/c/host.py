@@ -26,6 +26,11 @@ const size_t dlink_host_arena_bytes = DLINK_MODEL_ARENA_BYTES;
 const size_t dlink_host_arena_align = DLINK_MODEL_ARENA_ALIGN;
 const char dlink_host_name[] = DLINK_MODEL_NAME;
 const char dlink_host_hash[] = DLINK_MODEL_HASH;
+#ifdef DLINK_MODEL_HOP
+const size_t dlink_host_hop = DLINK_MODEL_HOP;
+const size_t dlink_host_sample_bytes = DLINK_MODEL_SAMPLE_BYTES;
+const size_t dlink_host_stream_bytes = DLINK_MODEL_STREAM_BYTES;
+#endif
 """
 DEFAULT_FLAGS = ("-std=c99", "-O2")
 
@@ -100,6 +105,66 @@ class HostModel:
             if status != 0:
                 raise RuntimeError(f"dlink_model_invoke returned {status}")
         return outputs
+
+
+class StreamModel(HostModel):
+    """A generated library with the streaming interface."""
+
+    def __init__(self, c_dir: Path, flags: Sequence[str] = DEFAULT_FLAGS) -> None:
+        super().__init__(c_dir, flags)
+        if not hasattr(self._library, "dlink_model_push"):
+            raise InputError(
+                "library has no streaming interface",
+                where=c_dir,
+                todo="Generate it with a hop.",
+            )
+        self.hop = self._size("hop")
+        self.sample_bytes = self._size("sample_bytes")
+        self.stream_bytes = self._size("stream_bytes")
+        pointer, size = ctypes.c_void_p, ctypes.c_size_t
+        self._start = self._library.dlink_model_stream_start
+        self._start.argtypes = [pointer, size]
+        self._push = self._library.dlink_model_push
+        self._push.argtypes = [pointer, size, pointer, ctypes.c_int32, pointer, pointer]
+        self.block = np.zeros(-(-self.stream_bytes // 4), np.int32)
+
+    def start(self) -> None:
+        """Forget all samples."""
+        self._check(self._start(self.block.ctypes.data, self.stream_bytes))
+
+    def push(self, samples: NDArray[np.int8]) -> NDArray[np.int8] | None:
+        """Samples (count, values of one), at most a hop; the output if a window ended."""
+        rows = np.ascontiguousarray(samples, np.int8)
+        output, made = np.zeros(self.output_bytes, np.int8), ctypes.c_int32(-1)
+        self._check(
+            self.push_raw(
+                self.block.ctypes.data,
+                self.stream_bytes,
+                rows.ctypes.data,
+                len(rows),
+                output.ctypes.data,
+                ctypes.addressof(made),
+            )
+        )
+        return output if made.value else None
+
+    def push_raw(
+        self, stream: int, size: int, samples: int, count: int, output: int, made: int
+    ) -> int:
+        """The C function itself: addresses (0 is NULL) in, status code out."""
+        return int(self._push(stream, size, samples, count, output, made))
+
+    def stream(self, samples: NDArray[np.int8], chunk: int) -> NDArray[np.int8]:
+        """Outputs (windows, values) of a new stream of samples, pushed `chunk` at a time."""
+        self.start()
+        parts = (samples[i : i + chunk] for i in range(0, len(samples), chunk))
+        outputs = [output for part in parts if (output := self.push(part)) is not None]
+        return np.stack(outputs) if outputs else np.zeros((0, self.output_bytes), np.int8)
+
+    @staticmethod
+    def _check(status: int) -> None:
+        if status != 0:
+            raise RuntimeError(f"the streaming interface returned {status}")
 
 
 def find_compiler() -> str | None:

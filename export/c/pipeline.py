@@ -233,7 +233,9 @@ class Walk:
         return kept
 
 
-def build(ops: Sequence[g.Op], roots: dict[int, int]) -> list[Pipeline]:
+def build(
+    ops: Sequence[g.Op], roots: dict[int, int], memory_power: float = MEMORY_POWER
+) -> list[Pipeline]:
     """The best pipelines for these layers, which follow each other: one, two or three.
 
     Cut is where little passes: behind a cut, layers wait for all of their input, so that each
@@ -259,7 +261,7 @@ def build(ops: Sequence[g.Op], roots: dict[int, int]) -> list[Pipeline]:
     def part(first: int, last: int) -> tuple[Pipeline, float]:
         if (first, last) not in known:
             stages = tuple(stage for some in lowered[first:last] for stage in some)
-            known[first, last] = _build_one(stages, roots)
+            known[first, last] = _build_one(stages, roots, memory_power)
         return known[first, last]
 
     best: tuple[float, list[Pipeline]] | None = None
@@ -271,14 +273,16 @@ def build(ops: Sequence[g.Op], roots: dict[int, int]) -> list[Pipeline]:
                 p.live_bytes + (p.stream_bytes(p.source) if i > 0 else 0)
                 for i, (p, _) in enumerate(parts)
             )
-            score = sum(cost for _, cost in parts) * float(memory) ** MEMORY_POWER
+            score = sum(cost for _, cost in parts) * float(memory) ** memory_power
             if best is None or score < best[0]:
                 best = score, [pipeline for pipeline, _ in parts]
     assert best is not None
     return best[1]
 
 
-def _build_one(stages: tuple[Stage, ...], roots: dict[int, int]) -> tuple[Pipeline, float]:
+def _build_one(
+    stages: tuple[Stage, ...], roots: dict[int, int], memory_power: float
+) -> tuple[Pipeline, float]:
     """The best pipeline of these stages, and its cost in instructions."""
     height, width = stages[0].inputs[0].shape[1:3]
     axis = COLUMNS if width > height else ROWS
@@ -308,7 +312,7 @@ def _build_one(stages: tuple[Stage, ...], roots: dict[int, int]) -> tuple[Pipeli
             )
             pipeline = replace(least, blocks=blocks)
             cost = sum(map(_cost, stages, blocks, pixels))
-            score = cost * float(pipeline.live_bytes) ** MEMORY_POWER
+            score = cost * float(pipeline.live_bytes) ** memory_power
             if best is None or score < best[0]:
                 best = score, pipeline, cost
     assert best is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from export.c import graph as g
 from export.c.layers import Layer, lower
-from export.c.pipeline import Pipeline, build, runs
+from export.c.pipeline import MEMORY_POWER, Pipeline, build, runs
 from export.c.plan import Buffer, Plan, aliases, live_bytes, peak, search
 from export.c.stages import COPIES, can_be_stage
 
@@ -38,8 +38,12 @@ class Schedule:
         return alone + sum(int(array.nbytes) for array in arrays)
 
 
-def schedule(graph: g.Graph, fc_rounding: str) -> Schedule:
+def schedule(
+    graph: g.Graph, fc_rounding: str, memory_power: float = MEMORY_POWER
+) -> Schedule:
     """Schedule a graph; `fc_rounding` as in :func:`export.c.generate.generate`.
+
+    Speed is given up for memory: instructions times bytes to the `memory_power` become least.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def schedule(graph: g.Graph, fc_rounding: str) -> Schedule:
     for part in runs([op for op in graph.ops if not isinstance(op, g.Reshape)], roots, output_root):
         sources = {roots.get(tensor.index) for tensor in part[0].inputs}
         if can_be_stage(part[0]) and (len(part) > 1 or len(sources) == 1):
-            steps += build(part, roots)
+            steps += build(part, roots, memory_power)
         else:
             steps.append(lower(part[0], fc_rounding))
     lives = _Lives({graph.input.index, output_root})
