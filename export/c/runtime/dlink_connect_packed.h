@@ -73,6 +73,28 @@ static void sum_rows(const rows_t *rows, int32_t *sums)
 
 #endif
 
+/* As finish(), in limbs of 11 bits of the ratio's 53 where the sum has room for them. */
+DLINK_INLINE int8_t finish_by_limbs(const dlink_fully_connected_t *layer, int32_t c, int32_t sum)
+{
+    const dlink_output_t *const out = &layer->output;
+    const int32_t i = layer->per_channel ? c : 0;
+    const int32_t right = -1 - out->shift[i];
+    const uint32_t sign = (uint32_t)(sum >> 31);
+    const uint32_t size = ((uint32_t)sum ^ sign) - sign;
+    if (layer->multiplier_low == NULL || right < 1 || size >> 21 != 0) {
+        return finish(layer, c, sum);
+    }
+    const uint32_t low = (uint32_t)layer->multiplier_low[i];
+    const uint32_t high = (uint32_t)out->multiplier[i];
+    uint32_t scaled = (size * (low & 0x7FFU)) >> 11;
+    scaled = (scaled + size * (low >> 11)) >> 11;
+    scaled = (scaled + size * (high & 0x7FFU)) >> 11;
+    scaled = (scaled + size * ((high >> 11) & 0x7FFU)) >> 11;
+    scaled = (scaled + size * (high >> 22)) >> 10;
+    scaled = (scaled + (1U << (right - 1))) >> right;
+    return dlink_clamp((int32_t)((scaled ^ sign) - sign) + out->zero_point, out->low, out->high);
+}
+
 static void dlink_connect(const dlink_fully_connected_t *layer, const int8_t *input,
                           int8_t *output)
 {
@@ -91,7 +113,8 @@ static void dlink_connect(const dlink_fully_connected_t *layer, const int8_t *in
             }
             sum_rows(&rows, sums);
             for (int32_t i = 0; i < 4 && c + i < layer->out_features; i++) {
-                output[c + i] = finish(layer, c + i, sums[i] + layer->bias[c + i] + share);
+                const int32_t sum = sums[i] + layer->bias[c + i] + share;
+                output[c + i] = finish_by_limbs(layer, c + i, sum);
             }
         }
         input += count;

@@ -17,7 +17,7 @@ from models import reference_model
 from oracles import STRICT, bytes_like, reference
 from test_kernels import conv_options, out_size, quantised, seeds, weights_of, windows
 
-from export.c import packing
+from export.c import line, packing, requant, trim
 from export.c.generate import generate
 from export.c.host import HostModel
 
@@ -220,12 +220,26 @@ _SHIM = """
 int32_t limbs_differ(int32_t limbs, int32_t sum, int32_t multiplier, int8_t shift, int16_t zero);
 int32_t limbs_differ(int32_t limbs, int32_t sum, int32_t multiplier, int8_t shift, int16_t zero)
 {
-    const dlink_requant_t requant = {&multiplier, &shift, zero, -128, 127, 2, (int16_t)limbs};
+    const dlink_requant_t requant = {.multiplier = &multiplier, .shift = &shift, .low = -128,
+                                     .high = 127, .plain_shift = 2, .zero_point = zero,
+                                     .limbs = (int16_t)limbs};
     const int32_t where = 0;
     int8_t out;
     dlink_scaling_t scaling = {.sums = &sum, .end = &sum + 1, .where = &where, .out = &out};
     dlink_put(&requant, 0, &scaling);
     return out != dlink_clamp(dlink_requantize(sum, multiplier, -shift) + zero, -128, 127);
+}
+int32_t scale_trimmed(int32_t sum, int32_t multiplier, int8_t shift, int16_t zero, int16_t nudge);
+int32_t scale_trimmed(int32_t sum, int32_t multiplier, int8_t shift, int16_t zero, int16_t nudge)
+{
+    const dlink_requant_t requant = {.multiplier = &multiplier, .shift = &shift, .low = -128,
+                                     .high = 127, .plain_shift = 2, .zero_point = zero,
+                                     .limbs = 3, .nudge = &nudge};
+    const int32_t where = 0;
+    int8_t out;
+    dlink_scaling_t scaling = {.sums = &sum, .end = &sum + 1, .where = &where, .out = &out};
+    dlink_put(&requant, 0, &scaling);
+    return out;
 }
 int32_t halves_differ(int32_t a, int32_t b);
 int32_t halves_differ(int32_t a, int32_t b)
@@ -235,7 +249,9 @@ int32_t halves_differ(int32_t a, int32_t b)
            || dlink_high_of_shifted(value, b)
                   != dlink_doubling_high_mul(dlink_shift_left(value, 20), b);
 }
-const void *const used[] = {(const void *)dlink_add_quick};
+typedef void add_t(const dlink_add_stage_t *, const int8_t *, const int8_t *, int8_t *, int32_t);
+extern add_t *const used[];
+add_t *const used[] = {dlink_add_quick, dlink_add_line};
 """
 
 
@@ -261,6 +277,61 @@ def test_limbs_are_exact(shim, limbs, bits):
         sums = np.concatenate([near.reshape(-1), rng.integers(-most, most, 50), np.arange(-3, 4)])
         for total in np.clip(sums, -most, most).astype(int).tolist():
             assert not shim.limbs_differ(limbs, total, multiplier, shift, zero)
+
+
+def test_trimmed_multipliers_are_proved(shim):
+    """Every sum of a small range by brute force, in Python and in C; a sample of great ones."""
+    rng = np.random.default_rng(2)
+    proved = 0
+    for i in range(60):
+        most = 2000 if i < 40 else 2**19 - 1
+        multiplier, zero = int(rng.integers(2**30, 2**31)), int(rng.choice([-128, -3, 0, 127]))
+        shift = int(rng.integers(1, 6) if i < 40 else rng.integers(6, 12))
+        found = trim.trim(multiplier, shift, (-most, most), zero)
+        if found is None:
+            continue
+        proved += 1
+        sums = np.arange(-most, most + 1, 1 if i < 40 else 701)
+        wanted = np.clip(trim.reference(sums, multiplier, shift) + zero, -128, 127)
+        ours = trim.scaled(sums, found[0]) + trim.offset(shift, zero) + found[1]
+        np.testing.assert_array_equal(np.clip(ours >> (shift + 12), -128, 127), wanted)
+        for at in range(0, len(sums), 97):
+            result = shim.scale_trimmed(int(sums[at]), found[0], shift, zero, found[1])
+            assert result == wanted[at]
+    assert proved > 30
+
+
+def test_thresholds_are_the_least_sums():
+    rng = np.random.default_rng(4)
+    for shift in range(1, 16):
+        multiplier, results = int(rng.integers(2**30, 2**31)), np.arange(-255, 256)
+        least = trim.thresholds(multiplier, shift, results)
+        assert (trim.reference(least, multiplier, shift) >= results).all()
+        assert (trim.reference(least - 1, multiplier, shift) < results).all()
+
+
+def test_sums_beyond_two_limbs_are_not_trimmed():
+    assert trim.trim(2**30, 8, (-(2**19), 0), 0) is None
+    assert trim.trim(2**30, 16, (-5, 5), 0) is None
+
+
+def test_lines_equal_the_reference_for_all_pairs():
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(12):
+        scales = rng.uniform(0.01, 1, 3).astype(np.float32)
+        pairs = tuple((m, -s) for m, s in requant.add_multipliers(*scales))
+        zeros = tuple(rng.integers(-128, 128, 3).tolist())
+        add = line.find_line(pairs, zeros)
+        if add is None:
+            continue
+        found += 1
+        values = np.arange(-128, 128)
+        sums = values[:, None] * add.factor_a + values[None, :] * add.factor_b + add.offset
+        assert np.abs(sums).max() < 2**31
+        wanted = line.reference(pairs, zeros).clip(-128, 127)
+        np.testing.assert_array_equal((sums >> add.shift).clip(-128, 127), wanted)
+    assert found > 6
 
 
 def test_products_by_halves(shim):
