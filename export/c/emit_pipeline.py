@@ -88,7 +88,7 @@ def stage_struct(stage: Stage, name: str, block: int) -> str:
     prefix = name_of(stage)
     fields = dict(stage.fields)
     if "block" in fields:
-        fields["block"] = block
+        fields |= {"block": block, "scratch": stage.scratch_bytes(block)}
     body = struct_text(fields, prefix)
     for field, guard in _guards(stage).items():
         line = re.compile(rf"^ *\.{field} = {prefix}_{field},\n", re.MULTILINE)
@@ -142,9 +142,7 @@ def _stream(
     return ", ".join([offset, *map(str, numbers)]) + held
 
 
-def _stage(
-    pipeline: Pipeline, i: int, stage: Stage, offsets: Mapping[str, int], name: str
-) -> str:
+def _stage(pipeline: Pipeline, i: int, stage: Stage, offsets: Mapping[str, int], name: str) -> str:
     """One initialiser, in the order of dlink_stage_t."""
     axis, across = pipeline.axis, 1 - pipeline.axis
     streams = pipeline.reads[i]

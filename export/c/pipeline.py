@@ -6,7 +6,7 @@ found by running it here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, pairwise
@@ -21,7 +21,7 @@ STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48)
 MOST_CUTS = 4  # places tried
 ROOM = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)  # of the least arena that a pipeline can have
 MOST_STEPS = 2048
-MEMORY_POWER = 0.25  # halving the arena may cost a sixth of the instructions more
+MEMORY_POWER = 0.3  # half of all memory may cost a quarter of the instructions more
 GROUP = 3  # pixels that a convolution multiplies at once
 
 
@@ -233,8 +233,20 @@ class Walk:
         return kept
 
 
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A pipeline with its cost in instructions and the arena bytes that it occupies at most."""
+
+    cost: float
+    memory: int
+    pipeline: Pipeline
+
+
 def build(
-    ops: Sequence[g.Op], roots: dict[int, int], memory_power: float = MEMORY_POWER
+    ops: Sequence[g.Op],
+    roots: dict[int, int],
+    memory_power: float = MEMORY_POWER,
+    outside: int = 0,
 ) -> list[Pipeline]:
     """The best pipelines for these layers, which follow each other: one, two or three.
 
@@ -256,38 +268,41 @@ def build(
         if _closed(ops, 0, i, roots, -1) and _closed(ops, i, len(ops), roots, -1)
     ]
     places = sorted(places, key=lambda i: ops[i - 1].output.size)[:MOST_CUTS]
-    known: dict[tuple[int, int], tuple[Pipeline, float]] = {}
-
-    def part(first: int, last: int) -> tuple[Pipeline, float]:
-        if (first, last) not in known:
-            stages = tuple(stage for some in lowered[first:last] for stage in some)
-            known[first, last] = _build_one(stages, roots, memory_power)
-        return known[first, last]
-
-    best: tuple[float, list[Pipeline]] | None = None
+    known: dict[tuple[int, int], list[Candidate]] = {}
+    best: tuple[float, tuple[Candidate, ...]] | None = None
     for count in range(3):
         for cuts in combinations(sorted(places), count):
-            ends = [0, *cuts, len(ops)]
-            parts = [part(first, last) for first, last in pairwise(ends)]
-            memory = max(
-                p.live_bytes + (p.stream_bytes(p.source) if i > 0 else 0)
-                for i, (p, _) in enumerate(parts)
-            )
-            score = sum(cost for _, cost in parts) * float(memory) ** memory_power
-            if best is None or score < best[0]:
-                best = score, [pipeline for pipeline, _ in parts]
+            ends = list(pairwise([0, *cuts, len(ops)]))
+            for first, last in ends:
+                if (first, last) not in known:
+                    stages = tuple(stage for some in lowered[first:last] for stage in some)
+                    known[first, last] = _candidates(stages, roots, held=first > 0)
+            for chosen in _together([known[end] for end in ends]):
+                memory = outside + max(candidate.memory for candidate in chosen)
+                score = sum(c.cost for c in chosen) * float(memory) ** memory_power
+                if best is None or score < best[0]:
+                    best = score, chosen
     assert best is not None
-    return best[1]
+    return [candidate.pipeline for candidate in best[1]]
 
 
-def _build_one(
-    stages: tuple[Stage, ...], roots: dict[int, int], memory_power: float
-) -> tuple[Pipeline, float]:
-    """The best pipeline of these stages, and its cost in instructions."""
+def _together(parts: Sequence[Sequence[Candidate]]) -> Iterator[tuple[Candidate, ...]]:
+    """For each memory limit the cheapest candidate of each part."""
+    for limit in sorted({candidate.memory for part in parts for candidate in part}):
+        fitting = [[c for c in part if c.memory <= limit] for part in parts]
+        if all(fitting):
+            yield tuple(min(part, key=lambda c: c.cost) for part in fitting)
+
+
+def _candidates(stages: tuple[Stage, ...], roots: dict[int, int], *, held: bool) -> list[Candidate]:
+    """Pipelines of these stages of which none is both cheaper and smaller than another.
+
+    `held`: the input lies in the arena too.
+    """
     height, width = stages[0].inputs[0].shape[1:3]
     axis = COLUMNS if width > height else ROWS
     walk = Walk(stages, roots, axis)
-    best: tuple[float, Pipeline, float] | None = None
+    found: list[Candidate] = []
     order = [walk.source, *walk.writes]
     numbers = tuple(tuple(order.index(root) for root in reads) for reads in walk.reads)
     length, unit = walk.lengths[walk.source], stages[0].stride[axis]
@@ -307,16 +322,13 @@ def _build_one(
         )
         for room in ROOM:
             limit = int(least.live_bytes * room)
-            blocks = tuple(
-                _block(least, i, max(counts), limit) for i, counts in enumerate(pixels)
-            )
+            blocks = tuple(_block(least, i, max(counts), limit) for i, counts in enumerate(pixels))
             pipeline = replace(least, blocks=blocks)
             cost = sum(map(_cost, stages, blocks, pixels))
-            score = cost * float(pipeline.live_bytes) ** memory_power
-            if best is None or score < best[0]:
-                best = score, pipeline, cost
-    assert best is not None
-    return best[1:]
+            memory = pipeline.live_bytes + held * pipeline.stream_bytes(pipeline.source)
+            found.append(Candidate(cost, memory, pipeline))
+    found.sort(key=lambda c: (c.memory, c.cost))
+    return [c for i, c in enumerate(found) if all(c.cost < other.cost for other in found[:i])]
 
 
 def _across(stage: Stage, axis: int) -> int:
@@ -347,6 +359,13 @@ def _cost(stage: Stage, block: int, pixels: Sequence[int]) -> float:
         return steps + total * channels * 15
     passes = sum(-(-n // block) for n in pixels)
     groups = sum(-(-(n % block) // GROUP) + n // block * (block // GROUP) for n in pixels)
+    if stage.fields["direct"]:
+        return (
+            steps
+            + total * (45 + 1.3 * stage.window_bytes)
+            + passes * (channels / 2) * 35
+            + groups * (channels / 2) * (65 + 10.25 * stage.words)
+        )
     return (
         steps
         + total * (45 + 1.3 * stage.window_bytes)

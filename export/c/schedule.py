@@ -38,9 +38,7 @@ class Schedule:
         return alone + sum(int(array.nbytes) for array in arrays)
 
 
-def schedule(
-    graph: g.Graph, fc_rounding: str, memory_power: float = MEMORY_POWER
-) -> Schedule:
+def schedule(graph: g.Graph, fc_rounding: str, memory_power: float = MEMORY_POWER) -> Schedule:
     """Schedule a graph; `fc_rounding` as in :func:`export.c.generate.generate`.
 
     Speed is given up for memory: instructions times bytes to the `memory_power` become least.
@@ -56,7 +54,7 @@ def schedule(
     for part in runs([op for op in graph.ops if not isinstance(op, g.Reshape)], roots, output_root):
         sources = {roots.get(tensor.index) for tensor in part[0].inputs}
         if can_be_stage(part[0]) and (len(part) > 1 or len(sources) == 1):
-            steps += build(part, roots, memory_power)
+            steps += build(part, roots, memory_power, graph.input.size + graph.output.size)
         else:
             steps.append(lower(part[0], fc_rounding))
     lives = _Lives({graph.input.index, output_root})

@@ -56,6 +56,31 @@ static void multiply_any(const dlink_conv_stage_t *layer, const block_t *block, 
     }
 }
 
+/* All channels of the gathered pixels, with weights straight from flash; the form is the full one
+ * and the number of channels even. */
+static void run_direct(const dlink_conv_stage_t *layer, const block_t *block, int32_t pixels)
+{
+    const dlink_requant_t *const requant = &layer->requant;
+    dlink_pair_t pair;
+    pair.rounding = 2 * requant->zero_point + 1;
+    pair.direct = layer->weights;
+    for (int32_t channel = 0; channel < layer->out_channels; channel += 2) {
+        pair.bias_a = layer->bias[channel];
+        pair.bias_b = layer->bias[channel + 1];
+        pair.multiplier_a = requant->multiplier[channel];
+        pair.multiplier_b = requant->multiplier[channel + 1];
+        pair.shift_a = requant->shift[channel] - 1;
+        pair.shift_b = requant->shift[channel + 1] - 1;
+        pair.out_a = block->base + channel;
+        pair.out_b = pair.out_a + 1;
+        pair.where = block->where;
+        pair.groups = (pixels + 2) / 3;
+        pair.direct_end = pair.direct + 2 * block->window;
+        dlink_dot_direct(block->columns, &pair);
+        pair.direct = pair.direct_end;
+    }
+}
+
 /* All channels of the gathered pixels. Each weight is read from flash and widened once a block. */
 static void run_block(const dlink_conv_stage_t *layer, const block_t *block, int32_t pixels)
 {
@@ -67,6 +92,10 @@ static void run_block(const dlink_conv_stage_t *layer, const block_t *block, int
     const int32_t full = requant->plain_shift == DLINK_SHORT_FULL;
     const int32_t groups = (pixels + 2) / 3;
     dlink_pair_t pair;
+    if (layer->direct) {
+        run_direct(layer, block, pixels);
+        return;
+    }
     pair.rounding = 2 * requant->zero_point + 1;
     pair.out_a = block->base;
     pair.weights = block->weights;

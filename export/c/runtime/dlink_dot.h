@@ -19,6 +19,7 @@ typedef struct {
     const uint32_t *weights;
     int32_t words;
     int32_t groups; /* counted down */
+    const int8_t *direct, *direct_end; /* weights in flash, for dlink_dot_direct */
 } dlink_pair_t;
 
 #if defined(__GNUC__) && !defined(DLINK_EMULATE_DSP)
@@ -74,6 +75,29 @@ dlink_dot(const uint32_t *x DLINK_UNUSED, const uint32_t *w DLINK_UNUSED,
     "add " s ", " s ", r6\n\t" \
     "ssat " s ", #8, " s ", asr #1\n\t"
 
+/* Outputs of a group, from the sums; the pair's address is on the stack. */
+#define DLINK_PUT \
+    "ldr r4, [sp]\n\t" \
+    "ldrd r1, r2, [r4, #8]\n\t" \
+    "ldr r6, [r4, #24]\n\t" \
+    DLINK_SHORTEN("r7") DLINK_SHORTEN("r10") DLINK_SHORTEN("r11") \
+    "ldrd r1, r2, [r4, #16]\n\t" \
+    DLINK_SHORTEN("r12") DLINK_SHORTEN("lr") DLINK_SHORTEN("r3") \
+    "ldrd r1, r2, [r4, #28]\n\t" \
+    "ldr r5, [r4, #36]\n\t" \
+    "ldmia r5!, {r6, r8, r9}\n\t" \
+    "str r5, [r4, #36]\n\t" \
+    "ldr r5, [r4, #48]\n\t" \
+    "strb r11, [r1, r9]\n\t" \
+    "strb r3, [r2, r9]\n\t" \
+    "strb r10, [r1, r8]\n\t" \
+    "strb lr, [r2, r8]\n\t" \
+    "strb r7, [r1, r6]\n\t" \
+    "strb r12, [r2, r6]\n\t" \
+    "mov r1, r4\n\t" \
+    "subs r5, #1\n\t" \
+    "str r5, [r4, #48]\n\t"
+
 /* The same for all groups, and the outputs of a layer of the form DLINK_SHORT_FULL. A group's first
  * pixel is stored last: pixels that do not exist may be given its place. */
 __attribute__((naked, noinline, unused)) static void
@@ -87,29 +111,54 @@ dlink_dot_put(const uint32_t *x DLINK_UNUSED, dlink_pair_t *pair DLINK_UNUSED)
         "mov r10, r7\n\t"
         "mov r11, r7\n\t"
         "mov lr, r12\n\t"
-        "mov r3, r12\n\t" DLINK_STEPS
-        "ldr r4, [sp]\n\t"
-        "ldrd r1, r2, [r4, #8]\n\t"
-        "ldr r6, [r4, #24]\n\t"
-        DLINK_SHORTEN("r7") DLINK_SHORTEN("r10") DLINK_SHORTEN("r11")
-        "ldrd r1, r2, [r4, #16]\n\t"
-        DLINK_SHORTEN("r12") DLINK_SHORTEN("lr") DLINK_SHORTEN("r3")
-        "ldrd r1, r2, [r4, #28]\n\t"
-        "ldr r5, [r4, #36]\n\t"
-        "ldmia r5!, {r6, r8, r9}\n\t"
-        "str r5, [r4, #36]\n\t"
-        "ldr r5, [r4, #48]\n\t"
-        "strb r11, [r1, r9]\n\t"
-        "strb r3, [r2, r9]\n\t"
-        "strb r10, [r1, r8]\n\t"
-        "strb lr, [r2, r8]\n\t"
-        "strb r7, [r1, r6]\n\t"
-        "strb r12, [r2, r6]\n\t"
-        "mov r1, r4\n\t"
-        "subs r5, #1\n\t"
-        "str r5, [r4, #48]\n\t"
+        "mov r3, r12\n\t" DLINK_STEPS DLINK_PUT
         "bne 0b\n\t"
         "pop {r1, r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
+}
+
+/* Four bytes of each of the window's pixels and weights: x widened, w as it lies in flash. */
+#define DLINK_DIRECT \
+    "ldmia r1!, {r8, r9}\n\t" \
+    "ldmia r0!, {r4, r5, r6}\n\t" \
+    "sxtb16 r2, r8\n\t" \
+    "smlad r7, r4, r2, r7\n\t" \
+    "smlad r10, r5, r2, r10\n\t" \
+    "smlad r11, r6, r2, r11\n\t" \
+    "sxtb16 r2, r9\n\t" \
+    "smlad r12, r4, r2, r12\n\t" \
+    "smlad lr, r5, r2, lr\n\t" \
+    "smlad r3, r6, r2, r3\n\t" \
+    "ldmia r0!, {r4, r5, r6}\n\t" \
+    "sxtb16 r8, r8, ror #8\n\t" \
+    "sxtb16 r9, r9, ror #8\n\t" \
+    "smlad r7, r4, r8, r7\n\t" \
+    "smlad r10, r5, r8, r10\n\t" \
+    "smlad r11, r6, r8, r11\n\t" \
+    "smlad r12, r4, r9, r12\n\t" \
+    "smlad lr, r5, r9, lr\n\t" \
+    "smlad r3, r6, r9, r3\n\t"
+
+/* As dlink_dot_put, with weights straight from flash: better for long windows, of which few fit in
+ * memory at once. Windows are multiples of eight bytes. */
+__attribute__((naked, noinline, unused)) static void
+dlink_dot_direct(const uint32_t *x DLINK_UNUSED, dlink_pair_t *pair DLINK_UNUSED)
+{
+    __asm__ volatile(
+        "push {r1, r2, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n"
+        "0:\n\t"
+        "ldrd r7, r12, [r1]\n\t"
+        "ldrd r1, r2, [r1, #52]\n\t"
+        "str r2, [sp, #4]\n\t"
+        "mov r10, r7\n\t"
+        "mov r11, r7\n\t"
+        "mov lr, r12\n\t"
+        "mov r3, r12\n"
+        "1:\n\t" DLINK_DIRECT DLINK_DIRECT
+        "ldr r2, [sp, #4]\n\t"
+        "cmp r1, r2\n\t"
+        "bne 1b\n\t" DLINK_PUT
+        "bne 0b\n\t"
+        "pop {r1, r2, r4, r5, r6, r7, r8, r9, r10, r11, pc}\n");
 }
 
 #else
@@ -128,19 +177,41 @@ static inline const uint32_t *dlink_dot(const uint32_t *x, const uint32_t *w, in
     return x;
 }
 
-static inline void dlink_dot_put(const uint32_t *x, dlink_pair_t *pair)
+/* Outputs of a group from its sums. */
+static inline void dlink_put(const int32_t sums[6], dlink_pair_t *pair)
 {
     const dlink_scale_t a = {pair->multiplier_a, pair->shift_a + 1, pair->rounding};
     const dlink_scale_t b = {pair->multiplier_b, pair->shift_b + 1, pair->rounding};
+    for (int32_t i = 2; i >= 0; i--) {
+        pair->out_a[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i], a));
+        pair->out_b[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i + 3], b));
+    }
+    pair->where += 3;
+}
+
+static inline void dlink_dot_put(const uint32_t *x, dlink_pair_t *pair)
+{
     for (; pair->groups > 0; pair->groups--) {
         int32_t sums[6] = {pair->bias_a, pair->bias_a, pair->bias_a,
                            pair->bias_b, pair->bias_b, pair->bias_b};
         x = dlink_dot(x, pair->weights, pair->words, sums);
-        for (int32_t i = 2; i >= 0; i--) {
-            pair->out_a[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i], a));
-            pair->out_b[pair->where[i]] = dlink_saturate(dlink_scale_short(sums[i + 3], b));
+        dlink_put(sums, pair);
+    }
+}
+
+static inline void dlink_dot_direct(const uint32_t *x, dlink_pair_t *pair)
+{
+    for (; pair->groups > 0; pair->groups--) {
+        int32_t sums[6] = {pair->bias_a, pair->bias_a, pair->bias_a,
+                           pair->bias_b, pair->bias_b, pair->bias_b};
+        for (const int8_t *w = pair->direct; w != pair->direct_end; w += 8) {
+            const uint32_t both[2] = {dlink_load4(w), dlink_load4(w + 4)};
+            const uint32_t even[2] = {dlink_even(both[0]), dlink_even(both[1])};
+            const uint32_t odd[2] = {dlink_odd(both[0]), dlink_odd(both[1])};
+            x = dlink_dot(x, even, 1, sums);
+            x = dlink_dot(x, odd, 1, sums);
         }
-        pair->where += 3;
+        dlink_put(sums, pair);
     }
 }
 
