@@ -26,8 +26,8 @@ def header_text(plan: Streaming) -> str:
     if first.rows > 1:
         values += ", one a row of the input" if first.position == 1 else ", row by row"
     return f"""
-/* Streaming: samples ({values}) as they come, a window of {first.length} of them every
- * {plan.hop}. Only what new samples change is computed; outputs equal those of dlink_model_invoke. */
+/* Streaming: samples ({values}) as they come, a window of {first.length} every {plan.hop}.
+ * Only what new samples change is computed; outputs equal those of dlink_model_invoke. */
 #define DLINK_MODEL_HOP {plan.hop}
 #define DLINK_MODEL_SAMPLE_BYTES {plan.sample_values}
 #define DLINK_MODEL_STREAM_BYTES {plan.block_bytes}
