@@ -35,7 +35,9 @@ def _upright(window: g.Window) -> bool:
     return window.kernel[0] > 1 or window.dilation[1] > 1
 
 
-def depthwise_weights(weights: NDArray[np.int8], multiplier: int, window: g.Window) -> NDArray:
+def depthwise_weights(
+    weights: NDArray[np.int8], multiplier: int, window: g.Window
+) -> NDArray[np.int8]:
     """For a depthwise convolution: ``[multiplier][in / 4][vectors][4][16]``, filled up with zeros.
 
     Parameters
@@ -48,9 +50,9 @@ def depthwise_weights(weights: NDArray[np.int8], multiplier: int, window: g.Wind
     rows = weights.reshape(height, width, outputs // multiplier, multiplier).transpose(3, 2, 1, 0)
     if _upright(window):
         rows = np.pad(rows, ((0, 0), (0, 0), (0, 0), (0, -height % _TAPS)))
-    rows = rows.reshape(*rows.shape[:2], -1)
-    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % CHANNELS), (0, -rows.shape[2] % LANES)))
-    parted = rows.reshape(multiplier, -1, CHANNELS, rows.shape[2] // LANES, LANES)
+    flat = rows.reshape(*rows.shape[:2], -1)
+    flat = np.pad(flat, ((0, 0), (0, -flat.shape[1] % CHANNELS), (0, -flat.shape[2] % LANES)))
+    parted = flat.reshape(multiplier, -1, CHANNELS, flat.shape[2] // LANES, LANES)
     return np.ascontiguousarray(parted.transpose(0, 1, 3, 2, 4)).reshape(-1)
 
 
@@ -59,8 +61,8 @@ def by_output(values: NDArray[np.int32], multiplier: int) -> NDArray[np.int32]:
     return np.ascontiguousarray(values.reshape(-1, multiplier).T).reshape(-1)
 
 
-def strip_bytes(window: g.Window, outputs: int) -> int:
-    """Scratch memory of a depthwise convolution, `outputs` of a row at a time."""
+def strip_bytes(window: g.Window, outputs: int, rows: int = 1) -> int:
+    """Scratch memory of a depthwise convolution: `outputs` of each of `rows` rows at once."""
     height, width = window.kernel
     if _upright(window):
         apart = window.dilation[1] > 1 or window.stride[1] > width
@@ -70,11 +72,14 @@ def strip_bytes(window: g.Window, outputs: int) -> int:
     else:
         words, hop, step = -(-width // _TAPS), _TAPS, window.stride[1]
     # What lies behind a window of several vectors is read as well.
-    reach = words if words <= LANES // _TAPS else -(-words // _TAPS) * _TAPS
-    return LANES + _WORDS_BYTES * ((outputs - 1) * step + (reach - 1) * hop + 1)
+    behind = -words % _TAPS if words > LANES // _TAPS else 0
+    row = (outputs - 1) * step + (words - 1) * hop + 1
+    return LANES + _WORDS_BYTES * (rows * row + behind * hop)
 
 
-def strip_outputs(window: g.Window, width: int) -> int:
-    """How many outputs of a row of `width` to compute at once."""
+def strip(window: g.Window, height: int, width: int) -> dict[str, int]:
+    """How many outputs of an image of this size to compute at once, of how many rows (1 or 2)."""
     fitting = [n for n in range(1, _STRIP_MOST) if strip_bytes(window, n + 1) <= _STRIP_BYTES]
-    return min(len(fitting) + 1, width)
+    outputs = min(len(fitting) + 1, width)
+    two = height > 1 and strip_bytes(window, outputs, 2) <= _STRIP_BYTES
+    return {"strip": outputs, "strip_rows": 2 if two else 1}

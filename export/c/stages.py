@@ -79,7 +79,8 @@ class Stage:
             taps = prod(self.op.window.kernel)
             channels = self.op.inputs[0].shape[3]
             dsp = 8 * taps + -(-taps * channels // 4) * 4
-            helium_bytes = helium.strip_bytes(self.op.window, cast("int", self.fields["strip"]))
+            strip = (cast("int", self.fields[name]) for name in ("strip", "strip_rows"))
+            helium_bytes = helium.strip_bytes(self.op.window, *strip)
             return max(dsp, helium_bytes, packing.depthwise_scratch_bytes(taps, channels))
         return 0
 
@@ -266,7 +267,7 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
         "in_channels": channels,
         "multiplier": multiplier,
         "padding": op.inputs[0].zero_point,
-        "strip": helium.strip_outputs(op.window, op.output.shape[2]),
+        **helium.strip(op.window, *op.output.shape[1:3]),
         "weights": Array("weights"),
         "bias": Array("bias"),
         "requant": output,

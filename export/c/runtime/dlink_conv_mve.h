@@ -72,7 +72,7 @@ DLINK_INLINE void multiply_form(const dlink_conv_stage_t *layer, const int8_t *x
 #undef STEP
 #undef WEIGHTS
 
-static void multiply(const dlink_conv_stage_t *layer, const int8_t *x, int32_t step, int32_t count,
+static __attribute__((noinline)) void multiply(const dlink_conv_stage_t *layer, const int8_t *x, int32_t step, int32_t count,
                      int8_t *out)
 {
     if (layer->requant.plain_shift == DLINK_SHORT_FULL) {

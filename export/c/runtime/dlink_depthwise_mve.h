@@ -20,9 +20,10 @@ typedef struct {
     int32_t vectors; /* of four words */
     int32_t hop;     /* from word to word of a window, bytes */
     int32_t step;    /* from window to window, bytes */
+    int32_t row;     /* from a strip to the one of the row below, bytes */
 } weave_t;
 
-static weave_t find_weave(const dlink_slide_t *slide)
+static weave_t find_weave(const dlink_slide_t *slide, int32_t outputs)
 {
     weave_t weave;
     weave.upright = slide->kernel_height > 1 || slide->dilation_width > 1;
@@ -41,6 +42,7 @@ static weave_t find_weave(const dlink_slide_t *slide)
         weave.step = slide->stride_width * DLINK_WORDS;
     }
     weave.vectors = (weave.words + 3) >> 2;
+    weave.row = (outputs - 1) * weave.step + (weave.words - 1) * weave.hop + DLINK_WORDS;
     return weave;
 }
 
@@ -197,98 +199,122 @@ static void put_strip(const strip_t *strip, const weave_t *weave, int32_t y, int
         : [hop] "r"(hop4) \
         : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "cc", "memory")
 
-/* Outputs of four channels: `first` is the number of the first one's parameters. */
-DLINK_INLINE void four_channels(const dlink_depthwise_stage_t *layer, const weave_t *weave,
-                                const int8_t *strip, int32_t first, int32_t end,
-                                const int8_t *weights, int32_t count, int8_t *out, int32_t form)
+/* Words in scratch memory and where their outputs go: `half` windows one behind the other, and as
+ * many `far_words` and `far_out` bytes ahead. */
+typedef struct {
+    const int8_t *words;
+    int8_t *out;
+    int32_t half;
+    int32_t far_words, far_out;
+} pairs_t;
+
+/* Outputs of up to 16 channels from `channel` on; `form` is requant.plain_shift. */
+DLINK_INLINE void run_pairs(const dlink_depthwise_stage_t *layer, const weave_t *weave,
+                            const pairs_t *pairs, int32_t channel, int32_t form)
 {
-    const int32_t outputs = layer->in_channels * layer->multiplier;
-    /* Two at a time, one from either half; of an odd number the middle one is computed twice. */
-    const int32_t half = (count + 1) >> 1;
-    const int32_t far = count - half;
+    const int32_t channels = layer->in_channels;
+    const int32_t multiplier = layer->multiplier;
+    const int32_t outputs = channels * multiplier;
+    const int32_t end = channel + 16 < channels ? channel + 16 : channels;
+    const int32_t vectors = weave->vectors;
     const int32_t hop4 = 4 * weave->hop;
-    const int32_t back = weave->step - (weave->vectors - 1) * hop4;
+    const int32_t back = weave->step - (vectors - 1) * hop4;
+    const int32_t far_out = pairs->far_out;
     const dlink_limits_t limits = dlink_limits(&layer->requant);
-    const dlink_quad_t quad = dlink_quad(&layer->requant, layer->bias, first, end);
-    const uint32x4_t places = vmulq_n_u32(vidupq_n_u32(0, 1), layer->multiplier);
+    const uint32x4_t places = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)multiplier);
     uint32x4_t offsets = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)weave->hop);
-    if (weave->vectors == 1) { /* words behind the window: any that can be read */
+    if (vectors == 1) { /* words behind the window: any that can be read */
         offsets = vpselq_u32(offsets, vdupq_n_u32(0), vctp32q((uint32_t)weave->words));
     }
-    uint32x4_t a = vaddq_n_u32(offsets, (uint32_t)(uintptr_t)strip);
-    uint32x4_t b = vaddq_n_u32(a, (uint32_t)(far * weave->step));
-    for (int32_t i = half; i > 0; i--) {
-        int32_t n = weave->vectors;
-        const int8_t *w = weights;
-        int32x4_t s;
-        int32x4_t t;
-        DOT_TAPS_4X2(s, t, w, a, b, hop4, n);
-        a = vaddq_n_u32(a, (uint32_t)back);
-        b = vaddq_n_u32(b, (uint32_t)back);
-        const int32x4_t made = dlink_output8(s, t, &quad, &limits, form);
-        vstrbq_scatter_offset_p_s32(out, places, made, quad.lanes);
-        vstrbq_scatter_offset_p_s32(out + far * outputs, places, vshrq_n_s32(made, 16), quad.lanes);
-        out += outputs;
+    offsets = vaddq_n_u32(offsets, (uint32_t)(uintptr_t)pairs->words);
+    for (int32_t i = 0; i < multiplier; i++) {
+        const int32_t quads = i * ((channels + 3) >> 2) + (channel >> 2);
+        const int8_t *weights = layer->weights + quads * DLINK_WORDS * vectors;
+        for (int32_t c = channel; c < end; c += 4) {
+            const dlink_quad_t quad =
+                dlink_quad(&layer->requant, layer->bias, i * channels + c, (i + 1) * channels);
+            uint32x4_t a = vaddq_n_u32(offsets, (uint32_t)(4 * (c - channel)));
+            uint32x4_t b = vaddq_n_u32(a, (uint32_t)pairs->far_words);
+            int8_t *out = pairs->out + c * multiplier + i;
+            for (int32_t left = pairs->half; left > 0; left--) {
+                int32_t n = vectors;
+                const int8_t *w = weights;
+                int32x4_t s;
+                int32x4_t t;
+                DOT_TAPS_4X2(s, t, w, a, b, hop4, n);
+                a = vaddq_n_u32(a, (uint32_t)back);
+                b = vaddq_n_u32(b, (uint32_t)back);
+                s = dlink_output8(s, t, &quad, &limits, form);
+                vstrbq_scatter_offset_p_s32(out, places, s, quad.lanes);
+                vstrbq_scatter_offset_p_s32(out + far_out, places, vshrq_n_s32(s, 16), quad.lanes);
+                out += outputs;
+            }
+            weights += DLINK_WORDS * vectors;
+        }
     }
 }
 #undef STEP
 #undef STEP_CHANNEL
 
-/* All outputs of a strip of up to 16 channels from `channel` on. */
-DLINK_INLINE void run_strip(const dlink_depthwise_stage_t *layer, const weave_t *weave,
-                            const int8_t *words, int32_t channel, int32_t count, int8_t *out,
-                            int32_t form)
+static __attribute__((noinline)) void run_full(const dlink_depthwise_stage_t *layer,
+                                               const weave_t *weave, const pairs_t *pairs,
+                                               int32_t channel)
+{
+    run_pairs(layer, weave, pairs, channel, DLINK_SHORT_FULL);
+}
+
+static __attribute__((noinline)) void run_any(const dlink_depthwise_stage_t *layer,
+                                              const weave_t *weave, const pairs_t *pairs,
+                                              int32_t channel)
+{
+    run_pairs(layer, weave, pairs, channel, layer->requant.plain_shift);
+}
+
+/* Outputs of up to two rows: `count` each, from (y, x) on. */
+static void run_strip(const dlink_depthwise_stage_t *layer, const dlink_view_t *view,
+                      const weave_t *weave, int32_t y, int32_t rows, int32_t x, int32_t count)
 {
     const int32_t channels = layer->in_channels;
-    const int32_t end = channel + 16 < channels ? channel + 16 : channels;
-    const int32_t quads = (channels + 3) >> 2;
-    const int32_t quad_bytes = DLINK_WORDS * weave->vectors;
-    for (int32_t i = 0; i < layer->multiplier; i++) {
-        for (int32_t c = channel; c < end; c += 4) {
-            four_channels(layer, weave, words + 4 * (c - channel), i * channels + c,
-                          (i + 1) * channels,
-                          layer->weights + (i * quads + (c >> 2)) * quad_bytes, count,
-                          out + c * layer->multiplier + i, form);
+    const int32_t pixel = channels * layer->multiplier;
+    int8_t *const fill = view->scratch;
+    strip_t strip = {layer, view, view->in, fill, 0};
+    pairs_t pairs;
+    pairs.words = fill + 16;
+    pairs.out = view->out + y * view->out_row + x * pixel;
+    if (rows == 2) {
+        pairs.half = count;
+        pairs.far_words = weave->row;
+        pairs.far_out = view->out_row;
+    } else {
+        /* One from either half; of an odd number the middle one is computed twice. */
+        pairs.half = (count + 1) >> 1;
+        pairs.far_words = (count - pairs.half) * weave->step;
+        pairs.far_out = (count - pairs.half) * pixel;
+    }
+    for (int32_t c = 0; c < channels; c += 16) {
+        strip.in = view->in + c;
+        strip.channels = channels - c < 16 ? channels - c : 16;
+        for (int32_t i = 0; i < rows; i++) {
+            put_strip(&strip, weave, y + i, x, count, fill + 16 + i * weave->row);
+        }
+        if (layer->requant.plain_shift == DLINK_SHORT_FULL) {
+            run_full(layer, weave, &pairs, c);
+        } else {
+            run_any(layer, weave, &pairs, c);
         }
     }
 }
 
-static void run_full(const dlink_depthwise_stage_t *layer, const weave_t *weave,
-                     const int8_t *words, int32_t channel, int32_t count, int8_t *out)
-{
-    run_strip(layer, weave, words, channel, count, out, DLINK_SHORT_FULL);
-}
-
-static void run_any(const dlink_depthwise_stage_t *layer, const weave_t *weave, const int8_t *words,
-                    int32_t channel, int32_t count, int8_t *out)
-{
-    run_strip(layer, weave, words, channel, count, out, layer->requant.plain_shift);
-}
-
 static void dlink_depthwise(const dlink_depthwise_stage_t *layer, const dlink_view_t *view)
 {
-    const weave_t weave = find_weave(&layer->slide);
-    const int32_t channels = layer->in_channels;
-    int8_t *const fill = view->scratch;
-    int8_t *const words = fill + 16;
-    strip_t strip = {layer, view, view->in, fill, 0};
-    vst1q_s8(fill, vdupq_n_s8((int8_t)layer->padding));
-    for (int32_t y = 0; y < view->out_height; y++) {
-        int8_t *out = view->out + y * view->out_row;
+    const weave_t weave = find_weave(&layer->slide, layer->strip);
+    vst1q_s8(view->scratch, vdupq_n_s8((int8_t)layer->padding));
+    for (int32_t y = 0; y < view->out_height; y += layer->strip_rows) {
+        const int32_t below = view->out_height - y;
+        const int32_t rows = below < layer->strip_rows ? below : layer->strip_rows;
         for (int32_t x = 0; x < view->out_width; x += layer->strip) {
             const int32_t left = view->out_width - x;
-            const int32_t count = left < layer->strip ? left : layer->strip;
-            for (int32_t c = 0; c < channels; c += 16) {
-                strip.in = view->in + c;
-                strip.channels = channels - c < 16 ? channels - c : 16;
-                put_strip(&strip, &weave, y, x, count, words);
-                if (layer->requant.plain_shift == DLINK_SHORT_FULL) {
-                    run_full(layer, &weave, words, c, count, out);
-                } else {
-                    run_any(layer, &weave, words, c, count, out);
-                }
-            }
-            out += count * channels * layer->multiplier;
+            run_strip(layer, view, &weave, y, rows, x, left < layer->strip ? left : layer->strip);
         }
     }
 }

@@ -83,7 +83,7 @@ DLINK_INLINE int32x4_t dlink_output8(int32x4_t a, int32x4_t b, const dlink_quad_
         b = dlink_round4_down(b, quad->shift);
         both = vqmovntq_s32(vqmovnbq_s32(vreinterpretq_s16_s32(sign), a), b);
         both = vqaddq_n_s16(both, limits->zero_point);
-        return vreinterpretq_s32_s8(vqmovnbq_s16(vreinterpretq_s8_s16(both), both));
+        return vreinterpretq_s32_s8(vqmovnbq_s16(vreinterpretq_s8_s32(b), both));
     }
     a = dlink_scale4(a, quad, form);
     b = dlink_scale4(b, quad, form);

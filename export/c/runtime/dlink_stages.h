@@ -61,7 +61,7 @@ typedef struct {
     dlink_slide_t slide;
     uint16_t in_channels, multiplier;
     int16_t padding;
-    uint16_t strip; /* Helium: outputs of a row at once */
+    uint16_t strip, strip_rows; /* Helium: outputs of a row at once, and rows (1 or 2) */
     const int8_t *weights;   /* [kernel height][kernel width][out] */
     const uint32_t *weights4; /* DSP: by four channels, output, tap: words of channels 0 2, 1 3 */
     const int32_t *bias;

@@ -76,9 +76,7 @@ def parameters(
     channels = shape[axis]
     values = rng.integers(-128, 128, shape, dtype=np.int8)
     scales = rng.uniform(0.001, 0.1, channels).astype(np.float32)
-    bias = constant(
-        rng.integers(-9000, 9000, channels, dtype=np.int32), scales * np.float32(scale)
-    )
+    bias = constant(rng.integers(-9000, 9000, channels, dtype=np.int32), scales * np.float32(scale))
     output = scale * float(scales.mean()) * 74 * np.sqrt(values.size // channels)
     fine = 300.0 if rng.integers(4) == 0 else 1.0
     return constant(values, scales, 0, axis), bias, output / fine
