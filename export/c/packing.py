@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 MORE = 7  # weights of a group after its first: DLINK_MORE
 WORDS_MOST = 2560  # bytes of a layer's weights as words: four times the flash for less work
 _LOW, _HIGH = -128, 127  # of an input
-_WORD_END, _BYTE_END = -2, 0
 
 
 def groups(weights: NDArray[np.int8]) -> Iterator[NDArray[np.int8]]:
@@ -32,11 +31,12 @@ def packed_words(weights: NDArray[np.int8]) -> NDArray[np.int32]:
     """All channels' streams (channels, K) in words: quick, but four bytes a weight."""
     stream: list[int] = []
     for channel in weights:
-        found = list(groups(channel))
+        found = [group.tolist() for group in groups(channel)]
         stream.append(len(found))
-        for first, *others in (group.tolist() for group in found):
+        for first, *others in found[:-1]:
             stream += [first, -30 - 12 * len(others), *others]
-        stream += [0, _WORD_END]
+        first, *others = found[-1]
+        stream += [first, 12 * (MORE - len(others)), *others]
     return np.array(stream, np.int32)
 
 
@@ -44,11 +44,12 @@ def packed_bytes(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
     """All channels' streams (channels, K) in bytes."""
     stream: list[int] = []
     for channel in weights:
-        found = list(groups(channel))
+        found = [group.tolist() for group in groups(channel)]
         stream += divmod(len(found), 256)[::-1]
-        for first, *others in (group.tolist() for group in found):
-            stream += [first & 255, 14 * (MORE + 1 - len(others)), *(w & 255 for w in others)]
-        stream += [0, _BYTE_END]
+        for i, (first, *others) in enumerate(found):
+            last = 112 if i + 1 == len(found) else 0
+            stream += [first & 255, 14 * (MORE + 1 - len(others)) + last]
+            stream += [weight & 255 for weight in others]
     return np.array(stream, np.uint8)
 
 

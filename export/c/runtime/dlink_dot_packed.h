@@ -9,9 +9,9 @@
  *
  * Columns: [4-pixel group][tap][2], pixels 0 1 and 2 3. One channel's weights are a stream of
  * groups; each starts with its first weight and a code for the number of the others, at most
- * DLINK_MORE; a last group has weight 0 and the code that ends the stream. In words or in bytes:
- *   words: groups; then per group weight, code -30 - 12 * others (end: -2), others
- *   bytes: groups % 256, groups / 256; then weight, 14 * (8 - others) (end: 0), others
+ * DLINK_MORE, and whether it is the last:
+ *   words: groups; then weight, code -30 - 12 * others or, the last, 12 * (7 - others), others
+ *   bytes: groups % 256, groups / 256; then weight, 14 * (8 - others), the last 112 more, others
  * The functions begin behind the number of groups.
  * The codes are distances to jump, in bytes of the unrolled taps below. */
 #ifndef DLINK_DOT_PACKED_H
@@ -81,9 +81,7 @@ DLINK_INLINE void dlink_dot_start(dlink_dot_t *dot, int32_t bias, int32_t groups
     "add r10, r6\n\t" \
     "asrs r6, r6, #16\n\t" \
     "add r11, r6\n\t"
-/* The ending group has taken the next pixels' first words: they are put back. */
 #define DLINK_DOT_END \
-    "subs r0, #8\n\t" \
     "mov r3, r9\n\t" \
     "lsls r5, r3, #16\n\t" \
     "mov r2, r8\n\t" \
@@ -96,7 +94,9 @@ DLINK_INLINE void dlink_dot_start(dlink_dot_t *dot, int32_t bias, int32_t groups
     "stmia r6!, {r2, r3, r4, r5}\n\t" \
     "mov r12, r6\n\t" \
     "cmp r12, lr\n\t" \
-    "bne 1b\n\t" \
+    "beq 4f\n\t" \
+    "b 1b\n" \
+    "4:\n\t" \
     "mov r0, r1\n\t" \
     "pop {r1, r2, r4, r5, r6, r7}\n\t" \
     "mov r8, r4\n\t" \
@@ -119,7 +119,9 @@ DLINK_NAKED const int32_t *dlink_dot_words(const uint32_t *columns __attribute__
         "2:\n\t"
         "ldmia r1!, {r2}\n\t" DLINK_DOT_MULTIPLY DLINK_DOT_FIRST
         "ldmia r1!, {r2}\n\t"
-        "add pc, r2\n\t" DLINK_DOT_END);
+        "add pc, r2\n\t"
+        "nop\n\t" DLINK_TAP DLINK_TAP DLINK_TAP DLINK_TAP DLINK_TAP DLINK_TAP DLINK_TAP
+        DLINK_DOT_FLUSH DLINK_DOT_END);
 #undef DLINK_TAP
 }
 
@@ -127,7 +129,8 @@ DLINK_NAKED const uint8_t *dlink_dot_bytes(const uint32_t *columns __attribute__
                                            const uint8_t *stream __attribute__((unused)),
                                            const dlink_dot_t *dot __attribute__((unused)))
 {
-    /* r1 stands so that the weights of a group's last taps lie at 0..6, whatever its length. */
+    /* r1 stands so that the weights of a group's last taps lie at 0..6, whatever its length,
+     * and those of the last group at 7..13. */
 #define DLINK_TAP(at) \
     "ldrb r2, [r1, #" #at "]\n\t" \
     "sxtb r2, r2\n\t" DLINK_DOT_MULTIPLY DLINK_DOT_NEXT
@@ -143,7 +146,7 @@ DLINK_NAKED const uint8_t *dlink_dot_bytes(const uint32_t *columns __attribute__
         "adds r1, #9\n\t"
         "add pc, r2\n\t"
         "nop\n\t"
-        "b 3f\n\t"
+        "nop\n\t"
         "nop\n\t"
         "nop\n\t"
         "nop\n\t"
@@ -151,8 +154,9 @@ DLINK_NAKED const uint8_t *dlink_dot_bytes(const uint32_t *columns __attribute__
         "nop\n\t"
         "nop\n\t" DLINK_TAP(0) DLINK_TAP(1) DLINK_TAP(2) DLINK_TAP(3) DLINK_TAP(4) DLINK_TAP(5)
         DLINK_TAP(6) DLINK_DOT_FLUSH
-        "b 2b\n"
-        "3:\n\t" DLINK_DOT_END);
+        "b 2b\n\t" DLINK_TAP(7) DLINK_TAP(8) DLINK_TAP(9) DLINK_TAP(10) DLINK_TAP(11)
+        DLINK_TAP(12) DLINK_TAP(13) DLINK_DOT_FLUSH
+        "adds r1, #14\n\t" DLINK_DOT_END);
 #undef DLINK_TAP
 }
 
@@ -209,19 +213,19 @@ DLINK_INLINE uint32_t dlink_upper(uint32_t sum)
         high[pair] += dlink_upper(sum); \
     }
 
-#define DLINK_DOT(type, more_type, is_end, count_others) \
+#define DLINK_DOT(type, more_type, is_last, count_others) \
     const type *at = stream; \
     for (int32_t *sums = dot->sums; sums != dot->end; sums += 4) { \
         uint32_t whole[2] = {dot->whole, dot->whole}; \
         uint32_t high[2] = {dot->high, dot->high}; \
         at = stream; \
-        while (!(is_end)) { \
+        for (int32_t last = 0; !last;) { \
             const int32_t others = (count_others); \
+            last = (is_last); \
             DLINK_GROUP((more_type)at[0], (const more_type *)(at + 2)) \
             columns += 2 * (others + 1); \
             at += others + 2; \
         } \
-        at += 2; \
         for (int32_t pair = 0; pair < 2; pair++) { \
             sums[2 * pair] = (int32_t)(whole[pair] - (high[pair] << 16)); \
             sums[2 * pair + 1] = (int32_t)high[pair]; \
@@ -232,13 +236,13 @@ DLINK_INLINE uint32_t dlink_upper(uint32_t sum)
 static inline const int32_t *dlink_dot_words(const uint32_t *columns, const int32_t *stream,
                                              const dlink_dot_t *dot)
 {
-    DLINK_DOT(int32_t, int32_t, at[1] == -2, (-30 - at[1]) / 12)
+    DLINK_DOT(int32_t, int32_t, at[1] >= 0, at[1] < 0 ? (-30 - at[1]) / 12 : 7 - at[1] / 12)
 }
 
 static inline const uint8_t *dlink_dot_bytes(const uint32_t *columns, const uint8_t *stream,
                                              const dlink_dot_t *dot)
 {
-    DLINK_DOT(uint8_t, int8_t, at[1] == 0, 8 - at[1] / 14)
+    DLINK_DOT(uint8_t, int8_t, at[1] > 112, 8 - (at[1] > 112 ? at[1] - 112 : at[1]) / 14)
 }
 
 #undef DLINK_DOT

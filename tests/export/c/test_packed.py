@@ -192,20 +192,23 @@ def test_groups(low, high):
 
 def test_streams_hold_the_weights():
     weights = np.random.default_rng(0).integers(-128, 128, (3, 41)).astype(np.int8)
-    words, stream = packing.packed_words(weights).tolist(), packing.packed_bytes(weights)
-    for at, dtype in ((stream.tolist(), np.int8), (words, np.int32)):
+    for words in (False, True):
+        stream = (packing.packed_words if words else packing.packed_bytes)(weights).tolist()
         found, i = [], 0
         for _ in range(3):
-            i += 2 if dtype is np.int8 else 1
-            while (code := at[i + 1]) not in (0, -2):
-                others = 8 - code // 14 if dtype is np.int8 else (-30 - code) // 12
-                found += [at[i], *at[i + 2 : i + 2 + others]]
+            i += 1 if words else 2
+            last = False
+            while not last:
+                code = stream[i + 1]
+                last = code >= 0 if words else code > 112
+                if words:
+                    others = 7 - code // 12 if last else (-30 - code) // 12
+                else:
+                    others = 8 - (code - 112 * last) // 14
+                found += [stream[i], *stream[i + 2 : i + 2 + others]]
                 i += 2 + others
-            i += 2
-        assert i == len(at)
-        np.testing.assert_array_equal(
-            np.array(found).astype(np.uint8), weights.reshape(-1).view(np.uint8)
-        )
+        assert i == len(stream)
+        assert (np.array(found) & 255).tolist() == weights.view(np.uint8).reshape(-1).tolist()
 
 
 def test_limbs_need_room():
