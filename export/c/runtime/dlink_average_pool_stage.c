@@ -41,6 +41,29 @@ static int32_t four_by_four(const dlink_pool_stage_t *layer, dlink_patch_t patch
 
 #endif
 
+#ifdef DLINK_PACKED
+
+/* Full windows of one row and 2^shift taps. */
+static void row_means(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *out)
+{
+    const int32_t channels = layer->channels;
+    const int32_t shift = layer->shift;
+    const int32_t half = 1 << (shift - 1);
+    const int32_t bytes = patch.width * channels;
+    for (int32_t c = 0; c < channels; c++) {
+        const int8_t *x = patch.first + c;
+        const int8_t *const end = x + bytes;
+        int32_t sum = 0;
+        do {
+            sum += *x;
+            x += channels;
+        } while (x != end);
+        *out++ = dlink_clamp((sum + (sum >> 31) + half) >> shift, layer->low, layer->high);
+    }
+}
+
+#endif
+
 static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *out)
 {
     const int32_t channels = layer->channels;
@@ -51,6 +74,11 @@ static void pixel(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8_t *
     /* Two sums of 16 bits in a register hold 256 taps. */
     if (full && layer->shift > 0 && layer->shift <= 8) {
         c = four_by_four(layer, patch, out);
+    }
+#elif defined(DLINK_PACKED)
+    if (full && layer->shift > 0 && patch.height == 1) {
+        row_means(layer, patch, out);
+        return;
     }
 #endif
     for (; c < channels; c++) {

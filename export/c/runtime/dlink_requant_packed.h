@@ -195,26 +195,14 @@ static void dlink_limit(const dlink_requant_t *requant, const dlink_scaling_t *s
     }
 }
 
-/* Outputs of one channel: out[where[i]] from sums[i]. */
-static void dlink_put(const dlink_requant_t *requant, int32_t channel, dlink_scaling_t *scaling)
+/* Three or four limbs, which need no proof. */
+static void dlink_put_limbs(const dlink_requant_t *requant, int32_t channel,
+                            dlink_scaling_t *scaling)
 {
-    if (requant->limbs == 0) {
-        dlink_put_long(requant, channel, scaling);
-        return;
-    }
     const uint32_t multiplier = (uint32_t)requant->multiplier[channel];
-    const uint32_t shift = (uint32_t)requant->shift[channel];
-    const uint32_t rounding = (uint32_t)(2 * requant->zero_point + 1);
-    const int32_t nudge = requant->nudge != NULL ? requant->nudge[channel] : DLINK_UNPROVED;
-    scaling->shift = shift + 7U;
-    scaling->offset = (rounding << (shift + 6U)) + 64U;
-    if (nudge != DLINK_UNPROVED) {
-        scaling->limb[0] = (multiplier >> 7) & 0xFFFU;
-        scaling->limb[1] = multiplier >> 19;
-        scaling->shift = shift + 12U;
-        scaling->offset = (rounding << (shift + 11U)) + 2048U + (uint32_t)nudge;
-        dlink_scale_2(scaling);
-    } else if (requant->limbs == 3) {
+    scaling->shift = (uint32_t)requant->shift[channel] + 7U;
+    scaling->offset = ((uint32_t)(2 * requant->zero_point + 1) << (scaling->shift - 1U)) + 64U;
+    if (requant->limbs == 3) {
         scaling->limb[0] = multiplier & 0xFFFU;
         scaling->limb[1] = (multiplier >> 12) & 0xFFFU;
         scaling->limb[2] = multiplier >> 24;
@@ -225,6 +213,27 @@ static void dlink_put(const dlink_requant_t *requant, int32_t channel, dlink_sca
         scaling->limb[2] = (multiplier >> 16) & 0xFFU;
         scaling->limb[3] = multiplier >> 24;
         dlink_scale_4(scaling);
+    }
+}
+
+/* Outputs of one channel: out[where[i]] from sums[i]. */
+static void dlink_put(const dlink_requant_t *requant, int32_t channel, dlink_scaling_t *scaling)
+{
+    if (requant->limbs == 0) {
+        dlink_put_long(requant, channel, scaling);
+        return;
+    }
+    const int32_t nudge = requant->nudge != NULL ? requant->nudge[channel] : DLINK_UNPROVED;
+    if (nudge != DLINK_UNPROVED) {
+        const uint32_t multiplier = (uint32_t)requant->multiplier[channel];
+        scaling->limb[0] = (multiplier >> 7) & 0xFFFU;
+        scaling->limb[1] = multiplier >> 19;
+        scaling->shift = (uint32_t)requant->shift[channel] + 12U;
+        scaling->offset = ((uint32_t)(2 * requant->zero_point + 1) << (scaling->shift - 1U))
+                          + 2048U + (uint32_t)nudge;
+        dlink_scale_2(scaling);
+    } else {
+        dlink_put_limbs(requant, channel, scaling);
     }
     if (requant->plain_shift != DLINK_SHORT_FULL) {
         dlink_limit(requant, scaling);

@@ -21,10 +21,10 @@ from export.c import line, packing, requant, trim
 from export.c.generate import generate
 from export.c.host import HostModel
 
-PACKED = (*STRICT, "-DDLINK_PACKED", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+PACKED = (*STRICT, "-O0", "-DDLINK_PACKED", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 RUNTIME = Path(packing.__file__).parent / "runtime"
 few = settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     database=None,
@@ -39,7 +39,7 @@ def assert_packed(model: bytes, x: T, rng: np.random.Generator, **more: str) -> 
     with tempfile.TemporaryDirectory() as folder:
         generate(model, Path(folder), **more)
         packed = HostModel(Path(folder), PACKED).run(inputs)
-        plain = HostModel(Path(folder), (*STRICT, "-DDLINK_PLAIN")).run(inputs)
+        plain = HostModel(Path(folder), (*STRICT, "-O0", "-DDLINK_PLAIN")).run(inputs)
     np.testing.assert_array_equal(packed, plain)
     if not more:
         np.testing.assert_array_equal(packed, reference(model, inputs))
