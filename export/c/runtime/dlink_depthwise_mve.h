@@ -53,8 +53,10 @@ typedef struct {
 } source_t;
 
 /* `count` words of `channels` (up to 16) channels, `step` bytes apart. */
-static void put_words(source_t s, int32_t channels, int8_t *to, int32_t step, int32_t count)
+static __attribute__((noinline)) void put_words(const source_t *source, int32_t channels,
+                                                int8_t *to, int32_t step, int32_t count)
 {
+    source_t s = *source;
     for (; count > 0; count--) {
         __asm__ volatile(
             "dlstp.8 lr, %[lanes]\n" /* for its predication: one turn */
@@ -80,6 +82,19 @@ static void put_words(source_t s, int32_t channels, int8_t *to, int32_t step, in
     }
 }
 
+/* `count` words of padding. */
+static void fill_words(const int8_t *fill, int8_t *to, int32_t step, int32_t count)
+{
+    const int8x16_t value = vldrbq_s8(fill);
+    for (; count > 0; count--) {
+        vstrbq_s8(to, value);
+        vstrbq_s8(to + 16, value);
+        vstrbq_s8(to + 32, value);
+        vstrbq_s8(to + 48, value);
+        to += step;
+    }
+}
+
 /* What one strip is made of: up to 16 channels of it. */
 typedef struct {
     const dlink_depthwise_stage_t *layer;
@@ -96,26 +111,28 @@ static void put_columns(const strip_t *strip, const weave_t *weave, const dlink_
     const dlink_slide_t *const slide = &strip->layer->slide;
     const int32_t pixel = strip->layer->in_channels;
     const int32_t step = weave->column * DLINK_WORDS;
-    const source_t outside = {{strip->fill, strip->fill, strip->fill, strip->fill}, {0, 0, 0, 0}};
     int32_t before;
     int32_t inside;
     int32_t row = columns->top;
     dlink_split(columns, strip->view->in_width, &before, &inside);
     const int32_t first = (columns->left + before * columns->step) * pixel;
     for (int32_t ky = 0; ky < slide->kernel_height; ky += 4) {
-        source_t source = outside;
+        source_t source;
+        const int8_t *from = strip->in + row * strip->view->in_row + first;
         for (int32_t i = 0; i < 4; i++) {
             /* Behind the last row anything goes: the weights are zeros. */
-            if (row >= 0 && row < strip->view->in_height && inside > 0) {
-                source.from[i] = strip->in + row * strip->view->in_row + first;
-                source.move[i] = columns->step * pixel;
-            }
+            const int32_t on_image = row >= 0 && row < strip->view->in_height;
+            source.from[i] = on_image ? from : strip->fill;
+            source.move[i] = on_image ? columns->step * pixel : 0;
             row += slide->dilation_height;
+            from += slide->dilation_height * strip->view->in_row;
         }
-        put_words(outside, strip->channels, to, step, before);
-        put_words(source, strip->channels, to + before * step, step, inside);
-        put_words(outside, strip->channels, to + (before + inside) * step, step,
-                  columns->count - before - inside);
+        fill_words(strip->fill, to, step, before);
+        if (inside > 0) {
+            put_words(&source, strip->channels, to + before * step, step, inside);
+        }
+        fill_words(strip->fill, to + (before + inside) * step, step,
+                   columns->count - before - inside);
         to += DLINK_WORDS;
     }
 }
@@ -127,18 +144,22 @@ static void put_row(const strip_t *strip, int32_t row, int32_t left, int32_t cou
     const int32_t width = strip->view->in_width;
     const int32_t on_image = row >= 0 && row < strip->view->in_height;
     const int8_t *const from = strip->in + row * strip->view->in_row;
+    if (!on_image) {
+        fill_words(strip->fill, to, DLINK_WORDS, count);
+        return;
+    }
     while (count > 0) {
         source_t source;
         int32_t together = 1; /* words that lie on the image with all their taps */
         for (int32_t i = 0; i < 4; i++) {
             const int32_t at = left + i;
-            source.from[i] = on_image && at >= 0 && at < width ? from + at * pixel : strip->fill;
+            source.from[i] = at >= 0 && at < width ? from + at * pixel : strip->fill;
             source.move[i] = pixel;
         }
-        if (on_image && left >= 0 && left + 4 < width) {
+        if (left >= 0 && left + 4 < width) {
             together = width - 3 - left < count ? width - 3 - left : count;
         }
-        put_words(source, strip->channels, to, DLINK_WORDS, together);
+        put_words(&source, strip->channels, to, DLINK_WORDS, together);
         to += together * DLINK_WORDS;
         left += together;
         count -= together;
