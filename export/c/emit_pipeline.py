@@ -92,7 +92,7 @@ def stage_struct(stage: Stage, name: str, block: int) -> str:
     body = struct_text(fields, prefix)
     for field, guard in _guards(stage).items():
         line = re.compile(rf"^ *\.{field} = {prefix}_{field},\n", re.MULTILINE)
-        body = line.sub(lambda found, guard=guard: _guarded(found[0], guard), body)
+        body = line.sub(rf"{guard}\n\g<0>#endif\n", body)
     return f"static const dlink_{stage.struct}_t {name} = {body};\n\n"
 
 

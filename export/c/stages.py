@@ -343,7 +343,7 @@ def _add(op: g.Add) -> Stage:
         a, b, pair_a, pair_b = b, a, pair_b, pair_a
     swapped = a is not op.inputs[0]
     quick = pair_a == HALVE and pair_b[1] < 0 and pair_out[1] < 0 and (low, high) == (-128, 127)
-    fields = {
+    fields: dict[str, Any] = {
         "channels": op.output.shape[3],
         "quick": int(quick),
         "offset_a": -a.zero_point,

@@ -37,14 +37,14 @@ static void run_block(const dlink_conv_stage_t *layer, int8_t *out, const uint32
     }
 }
 
-/* Four windows become columns; those that are missing are the last one's again. */
+/* Four windows become columns; those that are missing are the first one again. */
 static void pack(const dlink_conv_stage_t *layer, four_t *four, int32_t *where)
 {
     const int32_t bytes = layer->slide.kernel_width * layer->in_channels;
     for (int32_t i = four->count; i < 4; i++) {
-        four->from[i] = four->from[i - 1];
-        four->step[i] = four->step[i - 1];
-        where[i] = where[i - 1];
+        four->from[i] = four->from[0];
+        four->step[i] = four->step[0];
+        where[i] = where[0];
     }
     for (int32_t row = layer->slide.kernel_height; row > 0; row--) {
         four->to = dlink_pack_4(four->to, four->from, bytes);
