@@ -6,35 +6,41 @@
 
 #include "dlink_fully_connected.h"
 
-/* Four rows of weights with x: the sums stand in even registers, where VMLADAV can add; the loop's
- * last turn leaves out what lies behind the rows. */
-DLINK_INLINE int32x4_t dlink_four_rows(const int8_t *x, const int8_t *w0, const int8_t *w1,
-                                       const int8_t *w2, const int8_t *w3, int32_t count)
+/* x, four rows of weights, and their length. In this order they go to registers. */
+typedef struct {
+    const int8_t *x, *w[4];
+    int32_t count;
+} rows_t;
+
+/* The sums stand in even registers, where VMLADAV can add; the loop's last turn leaves out what lies
+ * behind the rows. Without optimisation GCC wants a low register for the operand: r3. */
+DLINK_INLINE int32x4_t dlink_four_rows(const rows_t *rows)
 {
-    int32x4_t sums;
+    int32x4_t sums; /* first the values of x */
     __asm__ volatile(
+        "ldm %[rows], {r1, r5, r8, r10, r11, r12}\n\t"
         "movs r0, #0\n\t"
         "movs r2, #0\n\t"
         "movs r4, #0\n\t"
         "movs r6, #0\n\t"
-        "dlstp.8 lr, %[n]\n"
+        "dlstp.8 lr, r12\n"
         "1:\n\t"
-        "vldrb.u8 q0, [%[x]], #16\n\t"
-        "vldrb.u8 q1, [%[w0]], #16\n\t"
-        "vmladava.s8 r0, q0, q1\n\t"
-        "vldrb.u8 q2, [%[w1]], #16\n\t"
-        "vmladava.s8 r2, q0, q2\n\t"
-        "vldrb.u8 q1, [%[w2]], #16\n\t"
-        "vmladava.s8 r4, q0, q1\n\t"
-        "vldrb.u8 q2, [%[w3]], #16\n\t"
-        "vmladava.s8 r6, q0, q2\n\t"
+        "vldrb.u8 %q[sums], [r1], #16\n\t"
+        "vldrb.u8 q0, [r5], #16\n\t"
+        "vmladava.s8 r0, %q[sums], q0\n\t"
+        "vldrb.u8 q0, [r8], #16\n\t"
+        "vmladava.s8 r2, %q[sums], q0\n\t"
+        "vldrb.u8 q0, [r10], #16\n\t"
+        "vmladava.s8 r4, %q[sums], q0\n\t"
+        "vldrb.u8 q0, [r11], #16\n\t"
+        "vmladava.s8 r6, %q[sums], q0\n\t"
         "letp lr, 1b\n\t"
         "vmov %q[sums][2], %q[sums][0], r0, r4\n\t"
         "vmov %q[sums][3], %q[sums][1], r2, r6\n\t"
-        : [sums] "=&w"(sums), [x] "+r"(x), [w0] "+r"(w0), [w1] "+r"(w1), [w2] "+r"(w2),
-          [w3] "+r"(w3)
-        : [n] "r"(count)
-        : "r0", "r2", "r4", "r6", "lr", "q0", "q1", "q2", "cc", "memory");
+        : [sums] "=&w"(sums)
+        : [rows] "r"(rows)
+        : "r0", "r1", "r2", "r4", "r5", "r6", "r8", "r10", "r11", "r12", "lr", "q0", "cc",
+          "memory");
     return sums;
 }
 
@@ -106,9 +112,11 @@ static void dlink_connect(const dlink_fully_connected_t *layer, const int8_t *in
             const int32_t left = layer->out_features - c;
             const mve_pred16_t lanes = vctp32q((uint32_t)left);
             /* Missing rows: the first of the four stands in. */
-            const int32x4_t dots =
-                dlink_four_rows(input, w, w + (left > 1 ? count : 0), w + (left > 2 ? 2 * count : 0),
-                                w + (left > 3 ? 3 * count : 0), count);
+            const rows_t rows = {input,
+                                 {w, w + (left > 1 ? count : 0), w + (left > 2 ? 2 * count : 0),
+                                  w + (left > 3 ? 3 * count : 0)},
+                                 count};
+            const int32x4_t dots = dlink_four_rows(&rows);
             const int32x4_t bias = vldrwq_z_s32(layer->bias + c, lanes);
             put_four(layer, c, vaddq_n_s32(vaddq_s32(dots, bias), share), lanes, wide, output);
             w += 4 * count;

@@ -8,7 +8,7 @@
 #include "dlink_requant_mve.h"
 
 /* Four channels of two pixels: `steps` times 16 values. The eight sums take the even registers,
- * where VMLADAV can add. */
+ * where VMLADAV can add; a build without optimisation needs r1, r3, r5 for the three operands. */
 #define WEIGHTS "vldrb.u8 q0, [%[w]], #16\n\t"
 #define STEP(multiply) \
     "vldrb.u8 %q[a], [%[x0]], #16\n\t" WEIGHTS multiply " r0, q0, %q[a]\n\t" \
@@ -18,13 +18,13 @@
     multiply " r6, q0, %q[a]\n\t" multiply " lr, q0, %q[b]\n\t"
 
 #define DOT_4X2(sums0, sums1, weights, pixel0, pixel1, steps) \
-    __asm__ volatile(STEP("vmladav.s8") \
-        "lsrs %[n], %[n], #1\n\t" \
+    __asm__ volatile("ldr r11, %[n]\n\t" STEP("vmladav.s8") \
+        "lsrs r11, r11, #1\n\t" \
         "beq 3f\n\t" \
         "bcc 2f\n" \
         "1:\n\t" STEP("vmladava.s8") \
         "2:\n\t" STEP("vmladava.s8") \
-        "subs %[n], %[n], #1\n\t" \
+        "subs r11, r11, #1\n\t" \
         "bne 1b\n" \
         "3:\n\t" \
         "vmov %q[a][2], %q[a][0], r0, r4\n\t" \
@@ -32,9 +32,9 @@
         "vmov %q[a][3], %q[a][1], r2, r6\n\t" \
         "vmov %q[b][3], %q[b][1], r10, lr\n\t" \
         : [a] "=&w"(sums0), [b] "=&w"(sums1), [w] "+r"(weights), [x0] "+r"(pixel0), \
-          [x1] "+r"(pixel1), [n] "+r"(steps) \
-        : \
-        : "r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr", "q0", "cc", "memory")
+          [x1] "+r"(pixel1) \
+        : [n] "m"(steps) \
+        : "r0", "r2", "r4", "r6", "r8", "r10", "r11", "r12", "lr", "q0", "cc", "memory")
 
 /* Pixels in a row: windows `step` bytes apart, to outputs one behind the other. `form` is
  * requant.plain_shift. */
@@ -54,10 +54,9 @@ DLINK_INLINE void multiply_form(const dlink_conv_stage_t *layer, const int8_t *x
         const int8_t *x1 = x + far * step;
         int8_t *to = out + channel;
         for (int32_t i = half; i > 0; i--) {
-            int32_t n = steps;
             int32x4_t a;
             int32x4_t b;
-            DOT_4X2(a, b, weights, x0, x1, n);
+            DOT_4X2(a, b, weights, x0, x1, steps);
             x0 += step - 16 * steps;
             x1 += step - 16 * steps;
             weights -= 64 * steps;

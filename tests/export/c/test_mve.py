@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 # More of them: DLINK_TEST_EXAMPLES=100 pytest ...
-EXAMPLES = int(os.environ.get("DLINK_TEST_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("DLINK_TEST_EXAMPLES", "6"))
 WINDOWS = 12
 some = pytest.mark.parametrize("seed", range(EXAMPLES))
 
