@@ -21,7 +21,7 @@ STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48)
 MOST_CUTS = 4  # places tried
 ROOM = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)  # of the least arena that a pipeline can have
 MOST_STEPS = 2048
-MEMORY_POWER = 0.3  # half of all memory may cost a quarter of the instructions more
+MEMORY_POWER = 0.25  # half of all memory may cost a fifth of the instructions more
 GROUP = 3  # pixels that a convolution multiplies at once
 
 

@@ -96,7 +96,7 @@ typedef struct {
     int32_t multiplier_out, shift_out;
     int32_t zero_point;
     int32_t low, high;
-    dlink_line_t line; /* packed: the same results before they are limited */
+    dlink_line_t line; /* the same results before they are limited */
 } dlink_add_stage_t;
 
 /* Mean over an image in two parts: a stage that adds up all that comes, in one int32 a channel,
