@@ -39,7 +39,7 @@ static span_t inner_columns(const dlink_conv_stage_t *layer, const dlink_view_t 
 }
 
 /* Two channels of all pixels of the block, for layers that need the long form. */
-static void multiply_any(const dlink_conv_stage_t *layer, const block_t *block, int32_t pixels,
+DLINK_COLD static void multiply_any(const dlink_conv_stage_t *layer, const block_t *block, int32_t pixels,
                          const dlink_pair_t *pair, int32_t channel, int32_t both)
 {
     const uint32_t *x = block->columns;
@@ -173,7 +173,7 @@ DLINK_INLINE void count_pixel(const dlink_conv_stage_t *layer, const block_t *bl
 }
 
 /* Pixels of a row that need care: padding and dilation. */
-static void gather_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *view,
+DLINK_COLD static void gather_pixels(const dlink_conv_stage_t *layer, const dlink_view_t *view,
                           const block_t *block, fill_t *fill, int32_t y, int32_t first,
                           int32_t end)
 {

@@ -284,7 +284,7 @@ static __attribute__((noinline)) void run_full(const dlink_depthwise_stage_t *la
     run_pairs(layer, weave, pairs, channel, DLINK_SHORT_FULL);
 }
 
-static __attribute__((noinline)) void run_any(const dlink_depthwise_stage_t *layer,
+DLINK_COLD static __attribute__((noinline)) void run_any(const dlink_depthwise_stage_t *layer,
                                               const weave_t *weave, const pairs_t *pairs,
                                               int32_t channel)
 {

@@ -11,8 +11,10 @@
 
 #if defined(__GNUC__)
 #define DLINK_INLINE static inline __attribute__((always_inline))
+#define DLINK_COLD __attribute__((cold)) /* off the hot path: small rather than fast */
 #else
 #define DLINK_INLINE static inline
+#define DLINK_COLD
 #endif
 
 /* C99 leaves >> of a negative number to the compiler: refuse one that does not keep the sign. */

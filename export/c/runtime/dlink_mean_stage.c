@@ -2,7 +2,7 @@
 #include "dlink_stages.h"
 
 /* One rounding, as the reference's QuantizedMeanOrSum. */
-void dlink_mean_stage(const void *parameters, const dlink_view_t *view)
+DLINK_COLD void dlink_mean_stage(const void *parameters, const dlink_view_t *view)
 {
     const dlink_mean_stage_t *const layer = (const dlink_mean_stage_t *)parameters;
     const int32_t *const sums = (const int32_t *)(const void *)view->in;

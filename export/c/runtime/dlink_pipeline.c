@@ -1,5 +1,7 @@
 #include "dlink_pipeline.h"
 
+#include "dlink_fixed.h"
+
 #include <string.h>
 
 /* One run: the caller's pointers, and where each stream stands. */
@@ -25,7 +27,7 @@ static int32_t window_start(const dlink_stage_t *stage, int32_t at)
 }
 
 /* Lowers `first` of every stream to what outputs from `from` on need. */
-static void find_starts(const dlink_pipeline_t *pipeline, dlink_place_t *places, int32_t from)
+DLINK_COLD static void find_starts(const dlink_pipeline_t *pipeline, dlink_place_t *places, int32_t from)
 {
     for (int32_t i = 0; i < pipeline->stream_count; i++) {
         places[i].first = pipeline->streams[i].length;
@@ -41,7 +43,7 @@ static void find_starts(const dlink_pipeline_t *pipeline, dlink_place_t *places,
     }
 }
 
-static void open_streams(const run_t *run, int32_t input_first)
+DLINK_COLD static void open_streams(const run_t *run, int32_t input_first)
 {
     for (int32_t i = 0; i < run->pipeline->stream_count; i++) {
         const dlink_stream_t *const stream = &run->pipeline->streams[i];
@@ -71,7 +73,7 @@ static const int8_t *readable(const run_t *run, int32_t index)
 }
 
 /* How far each stream has to go for outputs up to `to`. */
-static void find_limits(const run_t *run, int32_t to)
+DLINK_COLD static void find_limits(const run_t *run, int32_t to)
 {
     const dlink_pipeline_t *const pipeline = run->pipeline;
     dlink_place_t *const places = run->places;
@@ -94,10 +96,13 @@ static int32_t ready(const run_t *run, const dlink_stage_t *stage)
 {
     const dlink_place_t *const in = &run->places[stage->in];
     const dlink_place_t *const out = &run->places[stage->out];
-    int32_t end = least(out->limit, out->end + stage->most);
-    if (in->end < in->limit) {
-        const int32_t covered = in->end + stage->pad - stage->size;
-        end = covered < 0 ? 0 : least(end, covered / stage->stride + 1);
+    const int32_t most = least(out->limit, out->end + stage->most);
+    int32_t end = most;
+    if (in->end < in->limit) { /* step by step: some cores cannot divide */
+        int32_t covered = out->end * stage->stride - stage->pad + stage->size;
+        for (end = out->end; end < most && covered <= in->end; end++) {
+            covered += stage->stride;
+        }
     }
     return stage->in_b == DLINK_NO_STREAM ? end : least(end, run->places[stage->in_b].end);
 }

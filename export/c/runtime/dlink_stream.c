@@ -24,7 +24,8 @@ static int32_t least(int32_t a, int32_t b)
 static int8_t *slot(const flow_t *flow, int32_t k, int32_t window)
 {
     const dlink_level_t *const level = &flow->sliding->levels[k];
-    const int32_t number = (flow->state->held[k].oldest + window) % level->slots;
+    int32_t number = flow->state->held[k].oldest + window;
+    number -= number < level->slots ? 0 : level->slots;
     return flow->block + level->offset
            + (level->capacity + number * level->left) * level->position;
 }
@@ -57,7 +58,7 @@ static void make_room(const flow_t *flow, int32_t k, int32_t count)
         return;
     }
     const int32_t over = first_kept(flow, k) - held->first;
-    const int32_t shift = over - over % level->grain;
+    const int32_t shift = over & -(int32_t)level->grain;
     /* Whole words, where words are moved: the rows are that long. */
     const int32_t bytes = (held->end - held->first - shift) * level->position;
     int8_t *to = flow->block + level->offset;
@@ -131,10 +132,13 @@ static int inside(const flow_t *flow, int32_t k, int full)
     const dlink_level_t *const level = &flow->sliding->levels[k];
     const dlink_level_t *const target = level + 1;
     dlink_held_t *const made = &flow->state->held[k + 1];
-    const int32_t covered = flow->state->held[k].end + level->pad - level->size;
-    const int32_t ready = (covered < 0 ? 0 : covered / level->stride + 1) - made->end;
-    const int32_t count = least(ready, level->batch);
-    if (count <= 0 || (full && count < level->batch)) {
+    int32_t covered = made->end * level->stride - level->pad + level->size;
+    int32_t count = 0;
+    while (count < level->batch && covered <= flow->state->held[k].end) {
+        covered += level->stride;
+        count++;
+    }
+    if (count == 0 || (full && count < level->batch)) {
         return 0;
     }
     make_room(flow, k + 1, count);
@@ -197,7 +201,7 @@ static void finish(const flow_t *flow, int8_t *output)
         held[k].end -= levels[k].hop;
         if (levels[k].left > 0) {
             held[k].edges--;
-            held[k].oldest = (held[k].oldest + 1) % levels[k].slots;
+            held[k].oldest += held[k].oldest + 1 < levels[k].slots ? 1 : -held[k].oldest;
         }
         if (held[k].end < levels[k].left) { /* no window needs what comes between */
             held[k].first = 0;

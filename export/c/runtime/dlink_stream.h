@@ -15,7 +15,7 @@ typedef struct {
     int32_t row;                  /* bytes from one row of the buffer to the next */
     uint16_t rows, position;      /* position: bytes from one to the next */
     uint16_t capacity, slots;
-    uint16_t grain;               /* positions are dropped by multiples of so many */
+    uint16_t grain;               /* positions are dropped by multiples of so many: 1, 2 or 4 */
     uint16_t length, left, right;
     uint16_t hop;                 /* positions from one window to the next */
     /* The next level's position c between the edges reads c * stride - pad and size - 1 more;
