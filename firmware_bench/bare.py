@@ -22,11 +22,13 @@ from export.c.generate import GeneratedLibrary, generate
 from export.runtimes import TfliteModel
 from firmware_bench.mcu import Subject
 from firmware_bench.results import Measurement, figure
+from firmware_bench.stream_m import Stream
 from targets.budget import ANY_TARGET
 from targets.errors import InputError
 from targets.files import sha256
 
 RANDOM_WINDOWS = 4
+HOPS = 3  # windows of a stream that are compared and counted, the last ones
 _SEED = 2026
 _LIBRARY = "c"
 
@@ -52,6 +54,7 @@ class BareModel:
     constant_bytes: int
     inputs: Bytes
     expected: Bytes
+    stream: Stream | None = None
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -66,12 +69,13 @@ class BareModel:
             "weight_bytes": library.weight_bytes,
             "arena_lower_bound_bytes": library.arena_lower_bound_bytes,
             "operators": {self.path.name: list(library.operators)},
+            **({"hop": library.hop} if library.hop is not None else {}),
         }
 
     def subject(self) -> Subject:
         """Return what a board runs."""
         facts = {"macs": self.library.macs, "constant_bytes": self.constant_bytes}
-        return Subject(self.library.out_dir, self.inputs, self.expected, facts)
+        return Subject(self.library.out_dir, self.inputs, self.expected, facts, stream=self.stream)
 
     def measurements(self) -> list[Measurement]:
         """Return the figures that need no run."""
@@ -86,24 +90,27 @@ class BareModel:
 
 
 @contextlib.contextmanager
-def opened(path: Path, keep: Path | None = None) -> Iterator[BareModel]:
+def opened(path: Path, keep: Path | None = None, hop: int | None = None) -> Iterator[BareModel]:
     """Generate the library of the model at `path`; it lives as long as the context.
 
     Parameters
     ----------
     keep : Path, optional
         Folder that gets the library as ``c/`` and keeps it.
+    hop : int, optional
+        The library gets the streaming interface too, a window every `hop` samples.
 
     Raises
     ------
     InputError
-        No such file, a model that is not quantised or has an operator without a C kernel.
+        No such file, a model that is not quantised or has an operator without a C kernel, or one
+        that cannot be streamed with this hop.
     """
     if not path.is_file():
         raise InputError("model file not found", where=path, todo="Check the path.")
     with tempfile.TemporaryDirectory(prefix="dlink-bare-") as temp:
         folder = Path(keep) if keep is not None else Path(temp)
-        library = generate(path, folder / _LIBRARY, name=_c_name(path))
+        library = generate(path, folder / _LIBRARY, name=_c_name(path), hop=hop)
         reference = TfliteModel(path, reference=True)
         dtype = np.dtype(reference.interpreter.get_input_details()[0]["dtype"])
         inputs = windows(int(np.prod(reference.input_shape)) * dtype.itemsize)
@@ -115,6 +122,7 @@ def opened(path: Path, keep: Path | None = None) -> Iterator[BareModel]:
             constant_bytes=constant_bytes(path.read_bytes()),
             inputs=inputs,
             expected=reference_outputs(reference, inputs),
+            stream=None if hop is None else _stream(library, reference, hop),
         )
 
 
@@ -122,6 +130,20 @@ def windows(input_bytes: int, count: int = RANDOM_WINDOWS) -> Bytes:
     """Return the windows of a bare model, int8 (1 + count, input_bytes), the peer's first."""
     random = np.random.default_rng(_SEED).integers(-128, 128, (count, input_bytes))
     return np.concatenate([peer_window(input_bytes)[None], random.astype(np.int8)])
+
+
+def _stream(library: GeneratedLibrary, model: TfliteModel, hop: int) -> Stream:
+    """Random samples until the first window is full and for a few hops more, a hop a push."""
+    from export.c.stream_nodes import windows_of
+
+    shape = library.input_shape
+    times = library.stream_samples
+    values = int(np.prod(shape)) // times
+    count = -(-times // hop) + HOPS
+    shape_of_all = (count * hop, values)
+    samples: Bytes = np.random.default_rng(_SEED).integers(-128, 128, shape_of_all, dtype=np.int8)
+    expected = reference_outputs(model, windows_of(samples, shape, times, hop)[-HOPS:])
+    return Stream(library.out_dir, hop, library.stream_bytes, samples.reshape(count, -1), expected)
 
 
 def peer_window(input_bytes: int) -> Bytes:

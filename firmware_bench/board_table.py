@@ -21,6 +21,15 @@ _COLUMNS = (
     ("on the board", "estimated", "latency_estimated"),
     ("differing", "emulated", "golden_differing_bytes"),
 )
+_HOP_COLUMNS = (
+    ("instructions", "emulated", "hop_instructions"),
+    ("of a window", "emulated", "instructions"),
+    ("flash", "emulated", "hop_flash_bytes"),
+    ("RAM", "emulated", "hop_ram_bytes"),
+    ("stack", "emulated", "hop_stack_bytes"),
+    ("time", "estimated", "hop_latency_estimated"),
+    ("differing", "emulated", "hop_differing_bytes"),
+)
 _PEER_HEADINGS = ("ours", "peer", "ratio", "goal")
 
 
@@ -45,9 +54,29 @@ def print_model(console: Console, results: Results) -> None:
             f"  {one.target}: {one.note or one.reason}", markup=False, highlight=False,
             soft_wrap=True,
         )  # fmt: skip
+    _print_stream(console, results)
     compared = peers.compare(results)
     if compared:
         _print_peer(console, compared)
+
+
+def _print_stream(console: Console, results: Results) -> None:
+    """What a hop costs beside a whole window, if streaming was measured."""
+    if "hop" not in results.manifest:
+        return
+    title = f"Streaming, a window every {results.manifest['hop']} samples"
+    table = _table(title, "board", *(f"{name}\n{kind}" for name, kind, _ in _HOP_COLUMNS))
+    for run in results.runs:
+        by_metric = {
+            one.metric: one for one in results.select(target=run.target.id, model="student")
+        }
+        hop, whole = by_metric["hop_instructions"].value, by_metric["instructions"].value
+        share = f"{hop / whole:.3f}" if hop and whole else "-"
+        cells = [_cell(by_metric.get(metric)) for _, _, metric in _HOP_COLUMNS]
+        table.add_row(run.target.id, cells[0], share, *cells[2:])
+    console.print(table)
+    for one in results.select(metric="hop_ram_bytes")[:1]:
+        console.print(f"  RAM: {one.note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_peer(console: Console, compared: list[Comparison]) -> None:
@@ -73,7 +102,14 @@ def _print_peer(console: Console, compared: list[Comparison]) -> None:
 def _cell(one: Measurement | None) -> str:
     if one is None or one.value is None:
         return "-"
-    if one.metric in ("flash_bytes", "ram_bytes", "stack_bytes"):
+    if one.metric in (
+        "flash_bytes",
+        "ram_bytes",
+        "stack_bytes",
+        "hop_ram_bytes",
+        "hop_stack_bytes",
+        "hop_flash_bytes",
+    ):
         return f"{one.value:,}"
     return human(one.value, one.unit)
 

@@ -48,6 +48,10 @@ _PATH = click.Path(path_type=Path)
     help="Keep each board's firmware, and the C library of a bare model, in this folder.",
 )  # fmt: skip
 @click.option(
+    "--hop", type=click.IntRange(1), metavar="SAMPLES",
+    help="Measure a bare model's streaming interface too: a window every so many samples.",
+)  # fmt: skip
+@click.option(
     "--serial", "port", metavar="PORT",
     help="Measure on the real board behind this serial port; it runs the --build-serial firmware.",
 )  # fmt: skip
@@ -59,13 +63,14 @@ _PATH = click.Path(path_type=Path)
     "--build-serial", "build_dir", type=_PATH, metavar="DIR",
     help="Write the firmware to flash for each -t to DIR, and stop.",
 )  # fmt: skip
-def bench(
+def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
     artefact: Path,
     target_ids: tuple[str, ...],
     output: Path,
     runs: int,
     threads: int,
     keep: Path | None,
+    hop: int | None,
     port: str | None,
     baud: int,
     build_dir: Path | None,
@@ -94,7 +99,7 @@ def bench(
         check_writable(output)
         console = tables.console()
         found = measure(
-            artefact, target_ids, runs=runs, threads=threads, keep=keep, console=console,
+            artefact, target_ids, runs=runs, threads=threads, keep=keep, hop=hop, console=console,
             serial=SerialLine(port, baud) if port is not None else None,
         )  # fmt: skip
         results.save(output, found)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firmware_bench import cortex_m, validation
+from firmware_bench import cortex_m, stream_m, validation
 from firmware_bench.artefact import Artefact
 from firmware_bench.cortex_m import CortexMResult
 from firmware_bench.protocol import Progress
@@ -37,6 +37,8 @@ class Subject:
         `expected` is what the reference kernels make of `inputs`.
     facts, teacher : dict
         Static figures of the model ("macs") and of the teacher it came from, if any.
+    stream : Stream, optional
+        The library has the streaming interface too; what to push.
     """
 
     c_dir: Path
@@ -44,6 +46,7 @@ class Subject:
     expected: npt.NDArray[np.int8]
     facts: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, Any] = field(default_factory=dict)
+    stream: stream_m.Stream | None = None
 
 
 def of_artefact(artefact: Artefact) -> Subject:
@@ -100,6 +103,8 @@ def bench(
         },
     )
     found = student(target, subject.facts, result, subject.expected)
+    if subject.stream is not None:
+        found += stream_m.measurements(subject.stream, target, result.instructions)
     found += teacher(target, subject.teacher)
     return TargetRun(target=target, environment=environment), found
 

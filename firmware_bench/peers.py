@@ -28,7 +28,9 @@ FIGURES = {
     "code": ("code_bytes", "code_vs_peer"),
     "ram": ("ram_bytes", "ram_vs_peer"),
     "stack": ("stack_bytes", "stack_vs_peer"),
+    "streaming ram": ("hop_ram_bytes", "hop_ram_vs_peer"),
 }
+DERIVED = ("code", "streaming ram")  # from the peer's flash; its RAM: it holds the whole window
 PEER = "peer"
 _FILE = "data/peers.toml"
 
@@ -104,7 +106,7 @@ def parse(text: str) -> Peer:
 
 def _model(raw: dict[str, Any]) -> PeerModel:
     figures = {core: dict(row) for core, row in raw["figures"].items()}
-    recorded = FIGURES.keys() - {"code"}  # which follows from flash
+    recorded = FIGURES.keys() - set(DERIVED)
     wrong = [core for core, row in figures.items() if row.keys() != recorded]
     wrong += [name for name in raw["goals"] if name not in FIGURES]
     if wrong:
@@ -140,7 +142,10 @@ def measurements(
         if peer is None or total is None:
             continue
         ours[target.id, "code_bytes"] = total - constants
-        more += _beside(target, ours, {**peer, "code": peer["flash"] - constants}, constants)
+        beside = {**peer, "code": peer["flash"] - constants}
+        if (target.id, "hop_ram_bytes") in ours:
+            beside["streaming ram"] = peer["ram"]
+        more += _beside(target, ours, beside, constants)
     return more
 
 
@@ -151,16 +156,17 @@ def _beside(
     note = f"whole firmware less {constants:,} B of weights and biases"
     code = ours[target.id, "code_bytes"]
     found = [figure(target.id, "student", "code_bytes", code, "emulated", note=note)]
-    for name, (metric, ratio) in FIGURES.items():
+    for name, theirs in peer.items():
+        metric, ratio = FIGURES[name]
         value, runtime = ours[target.id, metric], load().name
         found.append(
             figure(
-                target.id, "peer", metric, peer[name], "published",
+                target.id, "peer", metric, theirs, "published",
                 runtime=runtime, note=load().about,
             )
         )  # fmt: skip
-        against = f"{value:,} against {peer[name]:,} of {runtime}"
-        share = value / peer[name]
+        against = f"{value:,} against {theirs:,} of {runtime}"
+        share = value / theirs
         found.append(figure(target.id, "student", ratio, share, "emulated", note=against))
     return found
 

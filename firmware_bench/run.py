@@ -54,6 +54,7 @@ def measure(
     threads: int = 1,
     keep: Path | None = None,
     serial: SerialLine | None = None,
+    hop: int | None = None,
     console: Console | None = None,
 ) -> Results:
     """Measure an artefact, or a bare .tflite model, on each target.
@@ -71,6 +72,8 @@ def measure(
         (``TARGET/firmware.elf``).
     serial : SerialLine, optional
         The one Cortex-M target is also measured as a real board, over this line.
+    hop : int, optional
+        A bare model's streaming interface is measured too, a window every `hop` samples.
     console : Console, optional
         Where a progress bar is drawn; none without it.
 
@@ -84,8 +87,15 @@ def measure(
         _check_offered(target, path)
     if serial is not None:
         _check_one_board(targets)
+    if hop is not None and not is_model_file(path):
+        raise InputError(
+            "the library of an artefact is generated already",
+            where="--hop",
+            value=hop,
+            todo="Give the artefact's int8 .tflite file.",
+        )
     records: list[TargetRun] = []
-    with _opened(path, keep) as source, _progress(console) as bar:
+    with _opened(path, keep, hop) as source, _progress(console) as bar:
         found = list(source.static)
         for target in targets:
             record, measured = _measure_one(source, target, bar, runs, threads, keep, serial)
@@ -129,9 +139,9 @@ def is_model_file(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, keep: Path | None) -> Iterator[_Source]:
+def _opened(path: Path, keep: Path | None, hop: int | None = None) -> Iterator[_Source]:
     if is_model_file(path):
-        with bare.opened(path, keep) as model:
+        with bare.opened(path, keep, hop) as model:
             yield _Source(model.manifest, None, model.measurements(), model.subject)
         return
     artefact = artefacts.load(path)

@@ -46,7 +46,8 @@ class GeneratedLibrary:
     operators : TensorFlow Lite names, in order, with repeats.
     dtype : of input, output and activations: ``int8`` or ``int16``.
     hop : samples from window to window, if the library has the streaming interface.
-    stream_bytes : its memory: state and scratch; 0 without it.
+    stream_samples, stream_bytes : samples of a window and memory of that interface (state and
+        scratch); 0 without it.
     """
 
     out_dir: Path
@@ -62,6 +63,7 @@ class GeneratedLibrary:
     output_quantization: Quantization
     dtype: str = "int8"
     hop: int | None = None
+    stream_samples: int = 0
     stream_bytes: int = 0
 
 
@@ -159,6 +161,7 @@ def generate(
         output_quantization=_quantization(graph.output),
         dtype=graph.input.dtype,
         hop=hop,
+        stream_samples=0 if streaming is None else streaming.nodes[0].length,
         stream_bytes=0 if streaming is None else streaming.block_bytes,
     )
 

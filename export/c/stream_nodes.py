@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+from numpy.typing import NDArray
+
 from export.c import graph as g
 from export.c import pipeline as p
 from export.c.plan import aliases
@@ -109,3 +112,21 @@ def _through(op: g.Op, places: Sequence[Node], count: int, axis: int) -> Node | 
     if left >= right or pad < 0:
         return None
     return Node(op.output, count, left, right, places[0].stride * stride, axis)
+
+
+def windows_of(
+    samples: NDArray[np.int8], shape: tuple[int, ...], times: int, hop: int
+) -> NDArray[np.int8]:
+    """Every window of a stream as the model's input, flat.
+
+    Parameters
+    ----------
+    samples : (N, values of one) int8
+    shape : of the model's input, ``(1, height, width, ...)``; time is the longer of the two.
+    times, hop : samples of a window, and from one to the next.
+    """
+    starts = range(0, len(samples) - times + 1, hop)
+    windows = np.stack([samples[start : start + times] for start in starts])
+    if shape[1] > 1 and shape[1] < shape[2] == times:
+        windows = windows.reshape(len(windows), times, shape[1], -1).swapaxes(1, 2)
+    return np.ascontiguousarray(windows).reshape(len(windows), -1)

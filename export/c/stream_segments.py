@@ -13,7 +13,7 @@ from export.c.stream_nodes import Node
 STEPS = (1, 2, 4, 8, 16)
 SCRATCH = (256, 512, 1024, 1536, 2048, 4096)
 MOST_SEGMENT = 8  # layers between two levels
-CALL_COST = 500.0  # instructions to begin a run
+CALL_COST = 1500.0  # instructions to begin a run, and to move what is held
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from targets.errors import InputError
 
 SCRATCH_LIMITS = (1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 1 << 30)
 PRICES = (0.0, 10.0, 40.0, 100.0, 200.0, 400.0, 1000.0)  # instructions that a byte is worth
-MEMORY_POWER = 0.6  # streaming is for small memories: they count for more than in one inference
+MEMORY_POWER = 0.5  # streaming is for small memories: they count for more than in one inference
 TAIL_POWERS = (p.MEMORY_POWER, 1.0)
 TAIL_BYTES = 2500  # a guess, to tell which last levels are worth a closer look
 MOST_TAILS = 3

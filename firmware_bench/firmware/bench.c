@@ -7,6 +7,8 @@
  * or, before an exit code other than 0:
  *   error WHAT window=INDEX status=CODE
  *   fault ...            (startup.c)
+ * With BENCH_CHUNK, a window is so many samples, pushed into one stream that goes on from window to
+ * window: each writes what the output holds then.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,11 +23,19 @@ enum { GUARD_BYTES = 32, GUARD = 0xC3, ERROR_EXIT_CODE = 65 };
 
 extern uint32_t ld_stack_bottom[];
 
-static int8_t input[DLINK_MODEL_INPUT_BYTES] __attribute__((aligned(8)));
+#ifdef BENCH_CHUNK
+enum { INPUT_BYTES = BENCH_CHUNK * DLINK_MODEL_SAMPLE_BYTES, WORK_BYTES = DLINK_MODEL_STREAM_BYTES };
+#define WORK_ALIGN DLINK_MODEL_STREAM_ALIGN
+#else
+enum { INPUT_BYTES = DLINK_MODEL_INPUT_BYTES, WORK_BYTES = DLINK_MODEL_ARENA_BYTES };
+#define WORK_ALIGN DLINK_MODEL_ARENA_ALIGN
+#endif
+
+static int8_t input[INPUT_BYTES] __attribute__((aligned(8)));
 
 /* What the model writes, each with a guard behind it that a write out of bounds would spoil. */
 static struct {
-    _Alignas(DLINK_MODEL_ARENA_ALIGN) uint8_t bytes[DLINK_MODEL_ARENA_BYTES];
+    _Alignas(WORK_ALIGN) uint8_t bytes[WORK_BYTES];
     uint8_t guard[GUARD_BYTES];
 } arena;
 static struct {
@@ -46,6 +56,35 @@ __attribute__((noipa)) void dlink_roi_end(void)
     __asm__ volatile("");
 }
 
+static inline __attribute__((always_inline)) dlink_status_t call_model(void)
+{
+#ifdef BENCH_CHUNK
+    int32_t made = 0;
+    return dlink_model_push(arena.bytes, sizeof arena.bytes, input, BENCH_CHUNK, output.bytes,
+                            &made);
+#else
+    return dlink_model_invoke((const void *)input, (void *)output.bytes, arena.bytes,
+                              sizeof arena.bytes);
+#endif
+}
+
+/* What a call finds in memory: nothing to rely on, or a stream. */
+static void prepare(uint32_t window)
+{
+#ifdef BENCH_CHUNK
+    if (window > 0) {
+        return;
+    }
+#else
+    (void)window;
+#endif
+    memset(&arena, GUARD, sizeof arena);
+    memset(&output, GUARD, sizeof output);
+#ifdef BENCH_CHUNK
+    (void)dlink_model_stream_start(arena.bytes, sizeof arena.bytes);
+#endif
+}
+
 /* One call of the model. Apart, so that the instructions of this function can be told from the
  * model's in the count. void pointers, because an int16 model declares its tensors otherwise. */
 dlink_status_t bench_invoke(size_t *stack_bytes) __attribute__((noipa));
@@ -54,9 +93,7 @@ dlink_status_t bench_invoke(size_t *stack_bytes)
     uint32_t *const top = stack_pointer();
     paint_stack(ld_stack_bottom, top);
     dlink_roi_begin();
-    const dlink_status_t status =
-        dlink_model_invoke((const void *)input, (void *)output.bytes, arena.bytes,
-                           sizeof arena.bytes);
+    const dlink_status_t status = call_model();
     dlink_roi_end();
     *stack_bytes = painted_depth(ld_stack_bottom, top);
     return status;
@@ -87,8 +124,7 @@ static bool guard_is_intact(const uint8_t *guard)
 static size_t run_window(uint32_t window)
 {
     size_t stack_bytes = 0;
-    memset(&arena, GUARD, sizeof arena); /* a model must not rely on what an arena held before */
-    memset(&output, GUARD, sizeof output);
+    prepare(window);
     const dlink_status_t status = bench_invoke(&stack_bytes);
     if (status != DLINK_OK) {
         fail("invoke", window, (uint32_t)status);

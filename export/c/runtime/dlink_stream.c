@@ -25,7 +25,9 @@ static int8_t *slot(const flow_t *flow, int32_t k, int32_t window)
 {
     const dlink_level_t *const level = &flow->sliding->levels[k];
     int32_t number = flow->state->held[k].oldest + window;
-    number -= number < level->slots ? 0 : level->slots;
+    while (number >= level->slots) { /* few turns, and some cores cannot divide */
+        number -= level->slots;
+    }
     return flow->block + level->offset
            + (level->capacity + number * level->left) * level->position;
 }
