@@ -63,10 +63,10 @@ def limbs(bound: int, shift: int) -> int:
     return 3 if bound < 2**19 else 4
 
 
-def conv_scratch_bytes(window: int, block: int) -> int:
-    """Of a convolution: columns, sums, places, and four gathered windows."""
+def conv_scratch_bytes(window: int, channels: int, block: int) -> int:
+    """Of a convolution: columns, sums, places, and a pixel of padding."""
     pixels = max(block // 4 * 4, 4)
-    return 2 * pixels * window + 8 * pixels + 4 * window
+    return 2 * pixels * window + 8 * pixels + -(-channels // 4) * 4
 
 
 def depthwise_scratch_bytes(taps: int, channels: int) -> int:

@@ -305,7 +305,9 @@ def _candidates(stages: tuple[Stage, ...], roots: dict[int, int], *, held: bool)
     found: list[Candidate] = []
     order = [walk.source, *walk.writes]
     numbers = tuple(tuple(order.index(root) for root in reads) for reads in walk.reads)
-    length, unit = walk.lengths[walk.source], stages[0].stride[axis]
+    # Strips in whole windows of the first layer that slides by more than one position.
+    unit = next((s.stride[axis] for s in stages[:2] if s.stride[axis] > 1), 1)
+    length = walk.lengths[walk.source]
     # Of a very long image no thin strips: trying them would take minutes.
     strips = [n for n in STRIPS if length <= MOST_STEPS * n * unit]
     strips = strips or [-(-length // (MOST_STEPS * unit))]

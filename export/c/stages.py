@@ -74,7 +74,9 @@ class Stage:
             fetched = 0 if self.fields["direct"] else 2 * self.words
             gathered = max(4 * fetched, -(-self.window_bytes // 4) * 4)
             dsp = 4 * block * (1 + self.words) + gathered
-            return max(dsp, packing.conv_scratch_bytes(self.window_bytes, block))
+            return max(dsp, packing.conv_scratch_bytes(
+                self.window_bytes, self.inputs[0].shape[3], block
+            ))
         if isinstance(self.op, g.DepthwiseConv2D):
             taps = prod(self.op.window.kernel)
             channels = self.op.inputs[0].shape[3]

@@ -8,10 +8,11 @@
 
 /* The windows over four outputs, which become columns. */
 typedef struct {
-    const int8_t *from[4]; /* their first bytes */
-    int32_t step[4];       /* from row to row */
-    int32_t count;         /* of windows found so far */
-    int8_t *gathered;      /* [4][window] those that hang over an edge */
+    const int8_t *from[4];   /* their first bytes */
+    int32_t top[4], left[4]; /* and where these lie in the image */
+    int32_t count;           /* of windows found so far */
+    int32_t over;            /* whether one hangs over an edge, or has gaps */
+    const int8_t *padding;   /* [channels] */
     uint32_t *to;
 } four_t;
 
@@ -37,23 +38,52 @@ static void run_block(const dlink_conv_stage_t *layer, int8_t *out, const uint32
     }
 }
 
+/* The same, tap by tap: one that is not on the image is padding. */
+static void pack_taps(const dlink_conv_stage_t *layer, const dlink_view_t *view, four_t *four)
+{
+    const dlink_slide_t *const slide = &layer->slide;
+    const int32_t channels = layer->in_channels;
+    for (int32_t ky = 0; ky < slide->kernel_height; ky++) {
+        for (int32_t kx = 0; kx < slide->kernel_width; kx++) {
+            const int8_t *from[4];
+            for (int32_t i = 0; i < 4; i++) {
+                const int32_t row = four->top[i] + ky * slide->dilation_height;
+                const int32_t column = four->left[i] + kx * slide->dilation_width;
+                from[i] = row < 0 || row >= view->in_height || column < 0
+                                  || column >= view->in_width
+                              ? four->padding
+                              : view->in + row * view->in_row + column * channels;
+            }
+            four->to = dlink_pack_4(four->to, from, channels);
+        }
+    }
+}
+
 /* Four windows become columns; those that are missing are the first one again. */
-static void pack(const dlink_conv_stage_t *layer, four_t *four, int32_t *where)
+static void pack(const dlink_conv_stage_t *layer, const dlink_view_t *view, four_t *four,
+                 int32_t *where)
 {
     const int32_t bytes = layer->slide.kernel_width * layer->in_channels;
+    const int32_t step = layer->slide.dilation_height * view->in_row;
     for (int32_t i = four->count; i < 4; i++) {
         four->from[i] = four->from[0];
-        four->step[i] = four->step[0];
+        four->top[i] = four->top[0];
+        four->left[i] = four->left[0];
         where[i] = where[0];
+    }
+    four->count = 0;
+    if (four->over) {
+        four->over = 0;
+        pack_taps(layer, view, four);
+        return;
     }
     for (int32_t row = layer->slide.kernel_height; row > 0; row--) {
         four->to = dlink_pack_4(four->to, four->from, bytes);
-        four->from[0] += four->step[0];
-        four->from[1] += four->step[1];
-        four->from[2] += four->step[2];
-        four->from[3] += four->step[3];
+        four->from[0] += step;
+        four->from[1] += step;
+        four->from[2] += step;
+        four->from[3] += step;
     }
-    four->count = 0;
 }
 
 static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *view)
@@ -63,15 +93,16 @@ static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *
     const int32_t size = dlink_window_bytes(layer);
     const int32_t most = layer->block < 4 ? 4 : layer->block & ~3;
     const int32_t reach = (slide->kernel_height - 1) * slide->dilation_height;
-    const int32_t step = slide->dilation_height * view->in_row;
     uint32_t *const columns = (uint32_t *)(void *)view->scratch;
     int32_t *const sums = (int32_t *)(void *)(columns + most / 2 * size);
     int32_t *const where = sums + most;
-    four_t four = {.gathered = (int8_t *)(where + most), .to = columns};
+    int8_t *const padding = (int8_t *)(where + most);
+    four_t four = {.padding = padding, .to = columns};
     dlink_dot_t dot = {.sums = sums};
     dlink_scaling_t scaling = {.sums = sums, .where = where};
     int32_t pixels = 0;
     int32_t top = -view->pad_top;
+    memset(padding, layer->padding, (size_t)channels);
     for (int32_t y = 0; y < view->out_height; y++) {
         /* The last column that a window on the image starts at; none on a row of the padding. */
         const int32_t whole = slide->dilation_width == 1 && top >= 0
@@ -83,17 +114,16 @@ static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *
         for (int32_t x = 0; x < view->out_width; x++) {
             const int32_t i = four.count++;
             where[pixels++] = out;
+            four.top[i] = top;
+            four.left[i] = left;
             if (left >= 0 && left <= last) {
                 four.from[i] = row + left * channels;
-                four.step[i] = step;
             } else {
-                int8_t *const to = four.gathered + i * size;
-                dlink_gather(slide, view, channels, layer->padding, y, x, to);
-                four.from[i] = to;
-                four.step[i] = slide->kernel_width * channels;
+                four.from[i] = view->in;
+                four.over = 1;
             }
             if (i == 3) {
-                pack(layer, &four, where + pixels - 4);
+                pack(layer, view, &four, where + pixels - 4);
                 if (pixels == most) {
                     run_block(layer, view->out, columns, &dot, &scaling, pixels);
                     pixels = 0;
@@ -107,7 +137,7 @@ static void dlink_convolve(const dlink_conv_stage_t *layer, const dlink_view_t *
     }
     if (four.count > 0) {
         const int32_t first = pixels - four.count;
-        pack(layer, &four, where + first);
+        pack(layer, view, &four, where + first);
         pixels = first + 4;
     }
     if (pixels > 0) {
