@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from export.c.generate import generate
 from export.c.host import HostModel, StreamModel, find_compiler
 from export.c.reader import read
 from export.c.stream_flow import Extent, Flow, Reach
-from export.c.stream_nodes import find_nodes
+from export.c.stream_nodes import find_nodes, windows_of
 from export.c.streaming import plan
 from targets.errors import InputError
 
@@ -34,14 +35,6 @@ def samples_of(model: StreamModel, times: int, hops: int, seed: int = 0) -> np.n
     return rng.integers(-128, 128, shape, dtype=np.int8)
 
 
-def windows_of(samples: np.ndarray, times: int, hop: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The windows as the whole-window interface wants them."""
-    count = (len(samples) - times) // hop + 1
-    found = [samples[i * hop : i * hop + times] for i in range(count)]
-    by_channel = shape[1] > 1 and shape[2] == times
-    return np.stack([(w.T if by_channel else w).reshape(-1) for w in found])
-
-
 def check(model: bytes, folder: Path, hop: int, chunks: list[int], flags: tuple[str, ...]) -> None:
     """Several windows, pushed in several ways, against invoke and the reference kernels."""
     library = generate(model, folder / "c", hop=hop)
@@ -50,7 +43,7 @@ def check(model: bytes, folder: Path, hop: int, chunks: list[int], flags: tuple[
     shape = library.input_shape
     times = int(np.prod(shape)) // stream.sample_bytes
     samples = samples_of(stream, times, 4)
-    inputs = windows_of(samples, times, hop, shape)
+    inputs = windows_of(samples, shape, times, hop)
     expected = stream.run(inputs)
     np.testing.assert_array_equal(expected, reference(model, inputs))
     for chunk in chunks:
@@ -211,6 +204,25 @@ int main(int argc, char **argv)
 """
 
 
+@pytest.mark.skipif(not shutil.which("cppcheck"), reason="needs cppcheck")
+def test_cppcheck_has_nothing_to_say(small: tuple[bytes, Path]) -> None:
+    files = [str(small[1] / name) for name in ("model.c", "dlink_stream.c", "dlink_pipeline.c")]
+    flags = ["--quiet", "--std=c99", "--enable=warning,style,performance,portability"]
+    done = subprocess.run(["cppcheck", *flags, *files], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="needs the cross compiler")
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
+def test_compiles_without_warnings_for_a_core(
+    core: str, small: tuple[bytes, Path], tmp_path: Path
+) -> None:
+    flags = [f"-mcpu={core}", "-mthumb", "-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion"]
+    for name in ("model.c", "dlink_stream.c"):
+        command = ["arm-none-eabi-gcc", *flags, "-Werror", "-c", str(small[1] / name)]
+        subprocess.run([*command, "-o", str(tmp_path / "out.o")], check=True)
+
+
 def test_without_a_hop_nothing_is_added(tmp_path: Path) -> None:
     library = generate(conv_model(), tmp_path / "c")
     assert (library.hop, library.stream_bytes) == (None, 0)
@@ -241,6 +253,16 @@ def test_a_model_that_is_all_edge(tmp_path: Path) -> None:
     net.head(2)
     with pytest.raises(InputError, match="free of padding"):
         generate(net.pack(), tmp_path / "c", hop=2)
+
+
+def test_windows_of_a_stream() -> None:
+    samples = np.arange(12, dtype=np.int8).reshape(6, 2)
+    by_sample = [[0, 1, 2, 3, 4, 5, 6, 7], [4, 5, 6, 7, 8, 9, 10, 11]]
+    by_channel = [[0, 2, 4, 6, 1, 3, 5, 7], [4, 6, 8, 10, 5, 7, 9, 11]]
+    assert windows_of(samples, (1, 1, 4, 2), 4, 2).tolist() == by_sample
+    assert windows_of(samples, (1, 4, 2, 1), 4, 2).tolist() == by_sample
+    assert windows_of(samples, (1, 2, 4), 4, 2).tolist() == by_channel
+    assert windows_of(samples, (1, 2, 4, 1), 4, 2).tolist() == by_channel
 
 
 def test_edges_of_a_convolution() -> None:
