@@ -138,6 +138,9 @@ def generate(
     if golden is not None:
         texts["golden.h"] = emit.golden_h(*_check_golden(graph, *golden))
     runtime = _runtime(texts["model.c"], order)
+    if "dlink_config.h" in runtime:
+        texts["dlink_config.h"] = emit.config_h(order)
+        runtime.remove("dlink_config.h")
     texts["CMakeLists.txt"] = emit.cmake(
         ["model.c", *(file for file in runtime if file.endswith(".c"))]
     )

@@ -16,6 +16,26 @@ DLINK_INLINE int32x4_t dlink_add_operand(const int8_t *from, int32_t offset, mve
     return vshlq_n_s32(vaddq_n_s32(vldrbq_z_s32(from, lanes), offset), 20);
 }
 
+/* All of it is one line: proved at generation time. */
+static void dlink_add_line_row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b,
+                               int8_t *out, int32_t count)
+{
+    const dlink_line_t line = layer->line;
+    const int32x4_t right = vdupq_n_s32(-line.shift);
+    const int32x4_t low = vdupq_n_s32(layer->low);
+    const int32x4_t high = vdupq_n_s32(layer->high);
+    for (; count > 0; count -= 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)count);
+        int32x4_t sum = vmulq_n_s32(vldrbq_z_s32(a, lanes), line.factor_a);
+        sum = vmlaq_n_s32(sum, vldrbq_z_s32(b, lanes), line.factor_b);
+        sum = vshlq_s32(vaddq_n_s32(sum, line.offset), right);
+        vstrbq_p_s32(out, vminq_s32(vmaxq_s32(sum, low), high), lanes);
+        a += 4;
+        b += 4;
+        out += 4;
+    }
+}
+
 /* layer->quick. */
 static void dlink_add_quick_row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b,
                                 int8_t *out, int32_t count)
@@ -45,6 +65,10 @@ static void dlink_add_row(const dlink_add_stage_t *layer, const int8_t *a, const
                           int8_t *out, int32_t count)
 {
     const dlink_add_stage_t l = *layer;
+    if (!DLINK_HAS_ADD_BY_SCALES || l.line.shift > 0) {
+        dlink_add_line_row(layer, a, b, out, count);
+        return;
+    }
     if (l.quick) {
         dlink_add_quick_row(layer, a, b, out, count);
         return;

@@ -82,7 +82,7 @@ static void row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b
                 int32_t count)
 {
 #ifdef DLINK_DSP
-    if (layer->line.shift > 0) {
+    if (!DLINK_HAS_ADD_BY_SCALES || layer->line.shift > 0) {
         line_row(layer, a, b, out, count);
         return;
     }
@@ -91,7 +91,7 @@ static void row(const dlink_add_stage_t *layer, const int8_t *a, const int8_t *b
         return;
     }
 #elif defined(DLINK_PACKED)
-    if (layer->line.shift > 0) {
+    if (!DLINK_HAS_ADD_BY_SCALES || layer->line.shift > 0) {
         dlink_add_line(layer, a, b, out, count);
         return;
     }

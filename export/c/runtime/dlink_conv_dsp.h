@@ -89,7 +89,7 @@ static void run_block(const dlink_conv_stage_t *layer, const block_t *block, int
     const int32_t *bias = layer->bias;
     const int32_t *multiplier = requant->multiplier;
     const int8_t *shift = requant->shift;
-    const int32_t full = requant->plain_shift == DLINK_SHORT_FULL;
+    const int32_t full = dlink_is_full(requant);
     const int32_t groups = (pixels + 2) / 3;
     dlink_pair_t pair;
     if (layer->direct) {

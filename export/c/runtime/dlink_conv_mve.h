@@ -71,10 +71,10 @@ DLINK_INLINE void multiply_form(const dlink_conv_stage_t *layer, const int8_t *x
 #undef STEP
 #undef WEIGHTS
 
-static __attribute__((noinline)) void multiply(const dlink_conv_stage_t *layer, const int8_t *x, int32_t step, int32_t count,
-                     int8_t *out)
+static __attribute__((noinline)) void multiply(const dlink_conv_stage_t *layer, const int8_t *x,
+                                               int32_t step, int32_t count, int8_t *out)
 {
-    if (layer->requant.plain_shift == DLINK_SHORT_FULL) {
+    if (dlink_is_full(&layer->requant)) {
         multiply_form(layer, x, step, count, out, DLINK_SHORT_FULL);
     } else {
         multiply_form(layer, x, step, count, out, layer->requant.plain_shift);

@@ -318,7 +318,7 @@ static void run_strip(const dlink_depthwise_stage_t *layer, const dlink_view_t *
         for (int32_t i = 0; i < rows; i++) {
             put_strip(&strip, weave, y + i, x, count, fill + 16 + i * weave->row);
         }
-        if (layer->requant.plain_shift == DLINK_SHORT_FULL) {
+        if (dlink_is_full(&layer->requant)) {
             run_full(layer, weave, &pairs, c);
         } else {
             run_any(layer, weave, &pairs, c);

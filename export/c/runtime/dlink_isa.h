@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "dlink_config.h"
 #include "dlink_fixed.h"
 
 #if defined(DLINK_PLAIN) || defined(DLINK_PACKED) || defined(DLINK_DSP) || defined(DLINK_MVE)

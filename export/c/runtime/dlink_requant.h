@@ -8,6 +8,12 @@
 /* Forms of dlink_requant_t.plain_shift. */
 enum { DLINK_ANY_SHIFT = 0, DLINK_SHORT = 1, DLINK_SHORT_FULL = 2 };
 
+/* Whether a layer has the shortest form: known beforehand where all have it. */
+DLINK_INLINE int32_t dlink_is_full(const dlink_requant_t *requant)
+{
+    return !DLINK_HAS_LONG_FORM || requant->plain_shift == DLINK_SHORT_FULL;
+}
+
 /* What one channel's outputs have in common. */
 typedef struct {
     int32_t multiplier, shift, rounding;

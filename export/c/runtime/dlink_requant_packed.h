@@ -219,12 +219,12 @@ static void dlink_put_limbs(const dlink_requant_t *requant, int32_t channel,
 /* Outputs of one channel: out[where[i]] from sums[i]. */
 static void dlink_put(const dlink_requant_t *requant, int32_t channel, dlink_scaling_t *scaling)
 {
-    if (requant->limbs == 0) {
+    if (DLINK_HAS_LONG_FORM && requant->limbs == 0) {
         dlink_put_long(requant, channel, scaling);
         return;
     }
     const int32_t nudge = requant->nudge != NULL ? requant->nudge[channel] : DLINK_UNPROVED;
-    if (nudge != DLINK_UNPROVED) {
+    if (!DLINK_HAS_LIMBS || nudge != DLINK_UNPROVED) {
         const uint32_t multiplier = (uint32_t)requant->multiplier[channel];
         scaling->limb[0] = (multiplier >> 7) & 0xFFFU;
         scaling->limb[1] = multiplier >> 19;
@@ -235,7 +235,7 @@ static void dlink_put(const dlink_requant_t *requant, int32_t channel, dlink_sca
     } else {
         dlink_put_limbs(requant, channel, scaling);
     }
-    if (requant->plain_shift != DLINK_SHORT_FULL) {
+    if (!dlink_is_full(requant)) {
         dlink_limit(requant, scaling);
     }
 }
