@@ -168,7 +168,7 @@ def model_c(graph: Graph, schedule: Schedule, streaming: Streaming | None = None
         calls.append("    memcpy(output, input, DLINK_MODEL_OUTPUT_BYTES);")
     value = _C_TYPES[graph.input.dtype]
     scratch = f"    {value} *const scratch = ({value} *)arena;\n" if plan.offsets else ""
-    after = stream_text(streaming, schedule) if streaming else ""
+    after = "\n" + stream_text(streaming, schedule) if streaming else ""
     includes = "#include <string.h>\n\n" if copies or "memcpy(" in after else ""
     includes += '#include "dlink_isa.h"\n'
     includes += '#include "dlink_pipeline.h"\n' if number else ""
@@ -196,7 +196,7 @@ def model_c(graph: Graph, schedule: Schedule, streaming: Streaming | None = None
 {body}
     return DLINK_OK;
 }}
-{after and chr(10)}{after}"""
+{after}"""
 
 
 def layer_call(layer: Layer, place: Places) -> list[str]:
