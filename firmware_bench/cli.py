@@ -52,6 +52,10 @@ _PATH = click.Path(path_type=Path)
     help="Measure a bare model's streaming interface too: a window every so many samples.",
 )  # fmt: skip
 @click.option(
+    "--layers", is_flag=True,
+    help="Tell instructions layer by layer, beside the core's limit, on the Cortex-M targets.",
+)  # fmt: skip
+@click.option(
     "--serial", "port", metavar="PORT",
     help="Measure on the real board behind this serial port; it runs the --build-serial firmware.",
 )  # fmt: skip
@@ -71,6 +75,7 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
     threads: int,
     keep: Path | None,
     hop: int | None,
+    layers: bool,
     port: str | None,
     baud: int,
     build_dir: Path | None,
@@ -89,6 +94,7 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
     with user_errors("dlink-bench"):
         from firmware_bench import console as tables
         from firmware_bench import results
+        from firmware_bench.layer_table import print_layers
         from firmware_bench.run import SerialLine, build_serial, measure
         from firmware_bench.serial_table import print_serial
         from targets.files import check_writable
@@ -99,11 +105,13 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
         check_writable(output)
         console = tables.console()
         found = measure(
-            artefact, target_ids, runs=runs, threads=threads, keep=keep, hop=hop, console=console,
+            artefact, target_ids, runs=runs, threads=threads, keep=keep, hop=hop, layers=layers,
+            console=console,
             serial=SerialLine(port, baud) if port is not None else None,
         )  # fmt: skip
         results.save(output, found)
         tables.print_results(console, found)
+        print_layers(console, found)
         print_serial(console, found)
         console.print(f"results: {output}", soft_wrap=True, highlight=False)
 

@@ -7,12 +7,13 @@ exact for the binary whose hash is given. Cycles are estimated (:mod:`firmware_b
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from firmware_bench.calls import CallCount, watch_calls
 from firmware_bench.cores import find_core
 from firmware_bench.cycles import (
     Block,
@@ -73,6 +74,9 @@ class CortexMResult:
         With the flash terms of the board, where they were given.
     fetched_bytes, flash_misses : int
         Of code executed, and of reads that the board's data cache did not hold (0 without terms).
+    calls : dict
+        What the kernels executed of `instructions`, by the name of a layer's constants in model.c;
+        empty unless asked for.
     """
 
     machine: str
@@ -99,6 +103,7 @@ class CortexMResult:
     cycles_board: int | None = None
     fetched_bytes: int = 0
     flash_misses: int = 0
+    calls: dict[str, CallCount] = field(default_factory=dict)
 
 
 def run(
@@ -107,6 +112,7 @@ def run(
     windows: npt.NDArray[np.int8],
     *,
     flash_terms: FlashTerms | None = None,
+    by_layer: bool = False,
     work_dir: Path | None = None,
     timeout_s: float = 600.0,
 ) -> CortexMResult:
@@ -122,6 +128,8 @@ def run(
         At least one. The first two are counted, the first of them twice.
     flash_terms : FlashTerms, optional
         What the flash of the board adds to the core's cycles.
+    by_layer : bool
+        Tell which layer's kernel each instruction served. Library and counts are the same.
     work_dir : Path, optional
         Where to leave firmware.elf and firmware.map; by default nothing is left.
     timeout_s : float
@@ -142,7 +150,9 @@ def run(
             firmware,
             windows[[0, 0, min(1, len(windows) - 1)]],
             timeout_s=timeout_s,
-            counter=Counter(build_plugin(folder), flash_terms),
+            counter=Counter(
+                build_plugin(folder), flash_terms, watch_calls(firmware) if by_layer else None
+            ),
         )
         plain = emulate(firmware, windows, timeout_s=timeout_s)
         _check_same_outputs(counted, plain, c_dir)
@@ -182,6 +192,7 @@ def run(
         cycles_board=on_board,
         fetched_bytes=fetched,
         flash_misses=misses,
+        calls=counted.calls[0] if by_layer else {},
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from firmware_bench.calls import CallCount, Watch
 from firmware_bench.cycles import Block
 from firmware_bench.elf import read_elf
 from firmware_bench.toolchain import Firmware, require_tool
@@ -31,21 +32,27 @@ class Emulation:
 
     `regions` holds the executed blocks of each window's call, if they were counted, and
     `flash_misses` its reads that a data cache in front of the flash would not have held, if one was
-    simulated.
+    simulated. `calls` holds what the kernels of each layer executed, by the name of its constants,
+    if they were watched.
     """
 
     outputs: npt.NDArray[np.int8]
     stack_bytes: int
     regions: list[list[Block]]
     flash_misses: list[int] = field(default_factory=list)
+    calls: list[dict[str, CallCount]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Counter:
-    """The counting plugin, and the terms of the data cache that it simulates beside counting."""
+    """The counting plugin, and what it does beside counting.
+
+    `flash`: the terms of the data cache that it simulates; `watch`: the calls that it tells apart.
+    """
 
     plugin: Path
     flash: FlashTerms | None = None
+    watch: Watch | None = None
 
 
 def emulate(
@@ -68,13 +75,17 @@ def emulate(
     with tempfile.TemporaryDirectory(prefix="dlink-emulate-") as name:
         folder = Path(name)
         windows.tofile(folder / "windows.bin")
+        watch = counter.watch if counter is not None else None
+        if watch is not None:
+            (folder / "calls.txt").write_text(watch.text)
         text = _run_qemu(firmware, folder, timeout_s, counter)
         stack_bytes = _check_report(text, firmware, len(windows))
         outputs = np.fromfile(folder / "outputs.bin", dtype=np.int8)
         text = (folder / "blocks.txt").read_text() if counter is not None else ""
     misses = [int(line.split()[2]) for line in text.splitlines() if line.startswith("flash ")]
     outputs = outputs.reshape(len(windows), -1)
-    return Emulation(outputs, stack_bytes, _model_regions(text, firmware), misses)
+    calls = watch.read(text) if watch is not None else []
+    return Emulation(outputs, stack_bytes, _model_regions(text, firmware), misses, calls)
 
 
 def _run_qemu(firmware: Firmware, folder: Path, timeout_s: float, counter: Counter | None) -> str:
@@ -113,6 +124,8 @@ def _plugin_arguments(firmware: Firmware, counter: Counter) -> str:
     path = str(counter.plugin.absolute()).replace(",", ",,")  # a single comma would end the path
     begin, end = symbol("dlink_roi_begin").address, symbol("dlink_roi_end").address
     arguments = [path, f"begin={begin:#x}", f"end={end:#x}", "out=blocks.txt"]
+    if counter.watch is not None:
+        arguments.append("calls=calls.txt")
     if counter.flash is not None:
         caller, core = symbol("bench_invoke"), firmware.core
         arguments += [
@@ -177,7 +190,7 @@ def _model_regions(text: str, firmware: Firmware) -> list[list[Block]]:
     blocks: list[Block] = []
     for line in text.splitlines():
         word, *fields = line.split()
-        if word == "flash":
+        if word not in ("block", "roi"):
             continue
         if word == "roi":
             regions.append(sorted(blocks, key=lambda block: (block.address, block.size)))

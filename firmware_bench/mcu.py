@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firmware_bench import cortex_m, stream_m, validation
+from firmware_bench import cortex_m, layers, stream_m, validation
 from firmware_bench.artefact import Artefact
 from firmware_bench.cortex_m import CortexMResult
 from firmware_bench.protocol import Progress
@@ -39,6 +39,8 @@ class Subject:
         Static figures of the model ("macs") and of the teacher it came from, if any.
     stream : Stream, optional
         The library has the streaming interface too; what to push.
+    layers_of : Path, optional
+        The library's .tflite file, if instructions are to be told layer by layer.
     """
 
     c_dir: Path
@@ -47,6 +49,7 @@ class Subject:
     facts: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, Any] = field(default_factory=dict)
     stream: stream_m.Stream | None = None
+    layers_of: Path | None = None
 
 
 def of_artefact(artefact: Artefact) -> Subject:
@@ -88,8 +91,9 @@ def bench(
         A tool is missing, or the firmware is faulty.
     """
     result = cortex_m.run(
-        subject.c_dir, target.core, subject.inputs, flash_terms=target.flash_terms, work_dir=keep
-    )
+        subject.c_dir, target.core, subject.inputs, flash_terms=target.flash_terms,
+        by_layer=subject.layers_of is not None, work_dir=keep,
+    )  # fmt: skip
     progress(f"{target.id}: {len(subject.inputs)} windows emulated")
     environment = Environment(
         description=f"{result.emulator}; {result.compiler}",
@@ -106,7 +110,8 @@ def bench(
     if subject.stream is not None:
         found += stream_m.measurements(subject.stream, target, result.instructions)
     found += teacher(target, subject.teacher)
-    return TargetRun(target=target, environment=environment), found
+    by_layer = layers.layer_table(subject.layers_of, result) if subject.layers_of else None
+    return TargetRun(target=target, environment=environment, layers=by_layer), found
 
 
 def student(

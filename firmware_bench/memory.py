@@ -38,18 +38,19 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class MapEntry:
-    """What the linker kept of one section of one object file."""
+    """What the linker kept of one section of one object file, and where it lies."""
 
     section: str
     size: int
     object: str
+    address: int = 0
 
 
 def parse_map(text: str) -> list[MapEntry]:
     """Read the kept input sections from a GNU ld map (``-Map``); discarded ones come before."""
     kept = text.partition(_MAP_START)[2]
     return [
-        MapEntry(match[1], int(match[3], 16), match[4])
+        MapEntry(match[1], int(match[3], 16), match[4], int(match[2], 16))
         for match in _MAP_ENTRY.finditer(kept)
         if int(match[3], 16)
     ]

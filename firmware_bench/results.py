@@ -108,11 +108,43 @@ class Environment(_Record):
         return not self.faults
 
 
+class LayerCount(_Record):
+    """A layer's share of one inference, emulated. `shape` is of window and tensors, in words.
+
+    `share_of_limit` is `macs` per instruction as a part of the core's limit. Both it and
+    `instructions_per_mac` are None for a layer without multiply-accumulates.
+    """
+
+    index: int
+    operator: str
+    shape: str
+    activation: str
+    macs: int
+    calls: int
+    instructions: int
+    instructions_per_mac: float | None
+    share_of_limit: float | None
+
+
+class LayerTable(_Record):
+    """One inference layer by layer, `limit` being the most MACs that one instruction can do.
+
+    `between` is what is executed outside of kernels; with `layers` it makes `total`.
+    """
+
+    limit: int
+    limit_reason: str
+    layers: tuple[LayerCount, ...]
+    between: int
+    total: LayerCount
+
+
 class TargetRun(_Record):
-    """One target of a run: its data-sheet figures and its environment."""
+    """One target of a run: its data-sheet figures and its environment; its layers, if counted."""
 
     target: Target
     environment: Environment
+    layers: LayerTable | None = None
 
 
 class Results(_Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from targets.errors import InputError
 from targets.target import Target, all_ids, load
 
 MODEL_SUFFIX = ".tflite"
+_STUDENT = ("student", "int8.tflite")  # what an artefact's C library is generated from
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def measure(
     keep: Path | None = None,
     serial: SerialLine | None = None,
     hop: int | None = None,
+    layers: bool = False,
     console: Console | None = None,
 ) -> Results:
     """Measure an artefact, or a bare .tflite model, on each target.
@@ -74,6 +76,8 @@ def measure(
         The one Cortex-M target is also measured as a real board, over this line.
     hop : int, optional
         A bare model's streaming interface is measured too, a window every `hop` samples.
+    layers : bool
+        Instructions are told layer by layer, on the Cortex-M targets.
     console : Console, optional
         Where a progress bar is drawn; none without it.
 
@@ -94,8 +98,15 @@ def measure(
             value=hop,
             todo="Give the artefact's int8 .tflite file.",
         )
+    if layers and all(target.kind != "cortex-m" for target in targets):
+        raise InputError(
+            "layers are counted on Cortex-M targets only",
+            where="--layers",
+            value=", ".join(target.id for target in targets),
+            todo="Name a board, such as -t nucleo-l4r5zi.",
+        )
     records: list[TargetRun] = []
-    with _opened(path, keep, hop) as source, _progress(console) as bar:
+    with _opened(path, keep, hop, layers) as source, _progress(console) as bar:
         found = list(source.static)
         for target in targets:
             record, measured = _measure_one(source, target, bar, runs, threads, keep, serial)
@@ -139,17 +150,31 @@ def is_model_file(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, keep: Path | None, hop: int | None = None) -> Iterator[_Source]:
+def _opened(
+    path: Path, keep: Path | None, hop: int | None = None, layers: bool = False
+) -> Iterator[_Source]:
     if is_model_file(path):
         with bare.opened(path, keep, hop) as model:
-            yield _Source(model.manifest, None, model.measurements(), model.subject)
+            yield _Source(
+                model.manifest,
+                None,
+                model.measurements(),
+                lambda: replace(model.subject(), layers_of=path if layers else None),
+            )
         return
     artefact = artefacts.load(path)
+    student = artefact.models().get(_STUDENT) if layers else None
+    if layers and student is None:
+        raise InputError(
+            "the artefact has no file of the model that its C library computes",
+            where=path / "{}.{}".format(*_STUDENT),
+            todo="Export it again, or count without --layers.",
+        )
     yield _Source(
         artefact.manifest,
         artefact.training,
         static.measurements(artefact),
-        lambda: mcu.of_artefact(artefact),
+        lambda: replace(mcu.of_artefact(artefact), layers_of=student),
         artefact,
     )
 

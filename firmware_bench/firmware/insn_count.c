@@ -10,6 +10,15 @@
  * outside `except` read from the flash, through a cache of that many lines and bytes a line (fully
  * associative, the least recently used line goes out, empty at `begin`), and writes before `roi`
  *   flash READS MISSES
+ * With calls=FILE it also tells whom the instructions served. FILE holds lines of
+ *   caller FIRST END      code that calls kernels
+ *   kernel FIRST END      code of kernels (END is the first address behind it; all hexadecimal)
+ *   layer FIRST END       a layer's parameters, of which its kernel reads some before another's
+ * A call lasts from the first block of a kernel to the next one of a caller, whatever else runs in
+ * between, and belongs to the layer whose parameters it reads first. Written before `roi`, a line
+ * for each layer that was called, in the order of FILE, and one if no layer was told:
+ *   layer FIRST CALLS INSTRUCTIONS
+ *   lost CALLS INSTRUCTIONS
  * TAKEN is how often another block than the next one in memory came after it, that is, how often
  * its last instruction was a branch that was taken.
  *
@@ -56,8 +65,11 @@ extern bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t info);
 
 EXPORTED int qemu_plugin_version = 1;
 
+typedef enum { OTHER, CALLER, KERNEL, LAYER } role_t;
+
 typedef struct block {
     uint64_t address, bytes, instructions, executions, taken;
+    role_t role;
     struct block *next;
 } block_t;
 
@@ -72,6 +84,24 @@ typedef struct {
 } range_t;
 
 enum { MAX_LINES = 64 };
+
+enum { MAX_WATCHED = 1024 };
+
+/* What calls= names: code of callers and kernels, parameters of layers with what they cost. */
+typedef struct {
+    role_t role;
+    range_t range;
+    uint64_t calls, instructions;
+} watched_t;
+
+static watched_t watched[MAX_WATCHED];
+static size_t watched_count;
+static struct {
+    bool open;
+    watched_t *layer; /* NULL until its parameters are read */
+    uint64_t instructions;
+} call;
+static watched_t lost;
 
 /* The flash's data cache; line_bytes is 0 where none is simulated. */
 static range_t flash, excepted;
@@ -118,6 +148,67 @@ static void on_access(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address
     }
 }
 
+static watched_t *find_watched(uint64_t address, bool of_layer)
+{
+    for (size_t i = 0; i < watched_count; ++i) {
+        if ((watched[i].role == LAYER) == of_layer && lies_in(address, watched[i].range)) {
+            return &watched[i];
+        }
+    }
+    return NULL;
+}
+
+static void end_call(void)
+{
+    if (call.open) {
+        watched_t *const layer = call.layer != NULL ? call.layer : &lost;
+        layer->calls++;
+        layer->instructions += call.instructions;
+    }
+    call.open = false;
+}
+
+static void follow_call(const block_t *block)
+{
+    if (block->role == CALLER) {
+        end_call();
+    } else if (block->role == KERNEL && !call.open) {
+        call.open = true;
+        call.layer = NULL;
+        call.instructions = 0;
+    }
+    if (call.open) {
+        call.instructions += block->instructions;
+    }
+}
+
+/* Called at each access outside of callers. */
+static void on_parameters(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address, void *data)
+{
+    (void)cpu;
+    (void)info;
+    (void)data;
+    if (counting && call.open && call.layer == NULL) {
+        call.layer = find_watched(address, true);
+    }
+}
+
+static void report_calls(void)
+{
+    end_call();
+    for (size_t i = 0; i < watched_count; ++i) {
+        if (watched[i].calls != 0) {
+            fprintf(out, "layer %" PRIx64 " %" PRIu64 " %" PRIu64 "\n", watched[i].range.first,
+                    watched[i].calls, watched[i].instructions);
+        }
+        watched[i].calls = watched[i].instructions = 0;
+    }
+    if (lost.calls != 0) {
+        fprintf(out, "lost %" PRIu64 " %" PRIu64 "\n", lost.calls, lost.instructions);
+    }
+    lost.calls = lost.instructions = 0;
+}
+
 static void start_region(void)
 {
     reads = misses = held_count = 0;
@@ -142,6 +233,7 @@ static void end_region(void)
     if (line_bytes != 0) {
         fprintf(out, "flash %" PRIu64 " %" PRIu64 "\n", reads, misses);
     }
+    report_calls();
     fprintf(out, "roi %" PRIu64 "\n", instructions);
     fflush(out);
     counting = false;
@@ -164,6 +256,7 @@ static void on_execution(unsigned cpu, void *data)
     } else {
         block->executions++;
         previous = block;
+        follow_call(block);
     }
 }
 
@@ -178,7 +271,9 @@ static block_t *find_or_add(uint64_t address, uint64_t bytes, uint64_t instructi
     if (block == NULL) {
         abort();
     }
+    const watched_t *const code = find_watched(address, false);
     *block = (block_t){.address = address, .bytes = bytes, .instructions = instructions};
+    block->role = code != NULL ? code->role : OTHER;
     block->next = blocks;
     return blocks = block;
 }
@@ -195,18 +290,27 @@ static uint64_t block_bytes(const struct qemu_plugin_tb *tb)
     return qemu_plugin_insn_vaddr(last) + last_bytes - qemu_plugin_tb_vaddr(tb);
 }
 
+static void watch_accesses(const struct qemu_plugin_tb *tb,
+                           void (*callback)(unsigned cpu, qemu_plugin_meminfo_t info,
+                                            uint64_t address, void *data))
+{
+    for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); ++i) {
+        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), callback,
+                                         QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+    }
+}
+
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     block_t *const block =
         find_or_add(qemu_plugin_tb_vaddr(tb), block_bytes(tb), qemu_plugin_tb_n_insns(tb));
     (void)id;
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_execution, QEMU_PLUGIN_CB_NO_REGS, block);
-    if (line_bytes == 0 || lies_in(block->address, excepted)) {
-        return;
+    if (line_bytes != 0 && !lies_in(block->address, excepted)) {
+        watch_accesses(tb, on_access);
     }
-    for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); ++i) {
-        qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(tb, i), on_access,
-                                         QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+    if (watched_count != 0 && block->role != CALLER) {
+        watch_accesses(tb, on_parameters);
     }
 }
 
@@ -215,6 +319,31 @@ static range_t parse_range(const char *text)
     char *rest;
     const uint64_t first = strtoull(text, &rest, 0);
     return (range_t){first, *rest == ':' ? strtoull(rest + 1, NULL, 0) : first};
+}
+
+/* Reads the file of calls=; returns whether every line was understood. */
+static bool read_watched(const char *path)
+{
+    static const char *const words[] = {[CALLER] = "caller", [KERNEL] = "kernel", [LAYER] = "layer"};
+    char word[8];
+    range_t range;
+    int got;
+    FILE *const file = fopen(path, "r");
+    if (file == NULL) {
+        return false;
+    }
+    while ((got = fscanf(file, "%7s %" SCNx64 " %" SCNx64, word, &range.first, &range.end)) == 3) {
+        role_t role = CALLER;
+        while (role <= LAYER && strcmp(word, words[role]) != 0) {
+            ++role;
+        }
+        if (role > LAYER || watched_count == MAX_WATCHED) {
+            break;
+        }
+        watched[watched_count++] = (watched_t){.role = role, .range = range};
+    }
+    fclose(file);
+    return got == EOF;
 }
 
 /* One argument NAME=VALUE; returns whether it is known. */
@@ -235,6 +364,8 @@ static bool take_argument(const char *argument)
         flash = parse_range(value);
     } else if (strncmp(argument, "except=", 7) == 0) {
         excepted = parse_range(value);
+    } else if (strncmp(argument, "calls=", 6) == 0) {
+        return read_watched(value);
     } else {
         return false;
     }
@@ -247,7 +378,7 @@ EXPORTED int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc
     (void)info;
     for (int i = 0; i < argc; ++i) {
         if (!take_argument(argv[i])) {
-            fprintf(stderr, "insn_count: unknown argument %s\n", argv[i]);
+            fprintf(stderr, "insn_count: unknown or unusable argument %s\n", argv[i]);
             return 1;
         }
     }
