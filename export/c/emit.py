@@ -148,10 +148,13 @@ def model_c(graph: Graph, schedule: Schedule, streaming: Streaming | None = None
 
     plan = schedule.plan
     constants = {
-        tensor.index: tensor for op in graph.ops for tensor in op.inputs if tensor.data is not None
+        tensor.index: tensor.data
+        for op in graph.ops
+        for tensor in op.inputs
+        if tensor.data is not None
     }
     place = Places(graph, plan)
-    blocks = [array_text(f"constant{i}", t.data) for i, t in constants.items()]
+    blocks = [array_text(f"constant{i}", data) for i, data in constants.items()]
     calls = []
     number = 0
     for step in schedule.steps:
@@ -231,6 +234,7 @@ class Places:
         self.graph, self.plan = graph, plan
 
     def __call__(self, tensor: Tensor) -> str:
+        """That of `tensor`."""
         if tensor.data is not None:
             return f"constant{tensor.index}"
         root = self.plan.roots[tensor.index]

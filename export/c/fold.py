@@ -36,7 +36,7 @@ def fold(graph: g.Graph) -> g.Graph:
 
 
 def _only_spatial(pad: g.Pad) -> bool:
-    """Whether batch and channels stay as they are, and the input is an image as the reader has it."""
+    """Whether batch and channels stay as they are, and the input is an image already."""
     same = pad.before[0] == pad.before[3] == 0
     same = same and pad.in_shape[0] == pad.out_shape[0] == 1
     return same and pad.in_shape[3] == pad.out_shape[3] and len(pad.inputs[0].shape) == 4

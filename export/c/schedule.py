@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from export.c import graph as g
+from export.c.choose import MEMORY_POWER, build, runs
 from export.c.layers import Layer, lower
-from export.c.pipeline import MEMORY_POWER, Pipeline, build, runs
+from export.c.pipeline import Pipeline
 from export.c.plan import Buffer, Plan, aliases, live_bytes, peak, search
 from export.c.stages import COPIES, can_be_stage
 

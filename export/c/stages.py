@@ -1,4 +1,4 @@
-"""Layers as stages of a pipeline: how each slides along an axis, and its constants for the kernel."""
+"""Layers as stages of a pipeline: how each slides along an axis, and its constants."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ class Stage:
             fetched = 0 if self.fields["direct"] else 2 * self.words
             gathered = max(4 * fetched, -(-self.window_bytes // 4) * 4)
             dsp = 4 * block * (1 + self.words) + gathered
-            return max(dsp, packing.conv_scratch_bytes(
-                self.window_bytes, self.inputs[0].shape[3], block
-            ))
+            return max(
+                dsp, packing.conv_scratch_bytes(self.window_bytes, self.inputs[0].shape[3], block)
+            )
         if isinstance(self.op, g.DepthwiseConv2D):
             taps = prod(self.op.window.kernel)
             channels = self.op.inputs[0].shape[3]
@@ -201,7 +201,7 @@ def _slide(window: g.Window) -> Struct:
     }
 
 
-def _geometry(window: g.Window) -> dict[str, tuple[int, int]]:
+def _geometry(window: g.Window) -> dict[str, Any]:
     size = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilation, strict=True)]
     return {"size": (size[0], size[1]), "stride": window.stride, "pad": window.padding}
 
@@ -275,13 +275,14 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
         "requant": output,
     }
     arrays = {"weights": op.weights, "bias": folded, **arrays}
-    mve_arrays = {"weights": helium.depthwise_weights(op.weights, multiplier, op.window)}
+    mve_arrays: dict[str, NDArray[Any]] = {}
+    mve_arrays["weights"] = helium.depthwise_weights(op.weights, multiplier, op.window)
     if multiplier > 1:
         for name in ("bias", "multiplier", "shift"):
             mve_arrays[name] = helium.by_output(arrays[name], multiplier)
     flat = op.weights.reshape(-1, channels * multiplier).T
     fields["requant"], packed_arrays = _trim(output, arrays, flat)
-    dsp_arrays = {}
+    dsp_arrays: dict[str, NDArray[Any]] = {}
     if channels % 4 == 0 and output["plain_shift"] == SHORT_FULL:
         fields["weights4"] = Array("weights4")
         arrays["weights4"] = _by_four(op.weights, multiplier)
@@ -327,7 +328,7 @@ def _pool(op: g.Pool2D) -> Stage:
 
 
 def reciprocal(count: int) -> int:
-    """``size * r >> 24 == size // count`` for every ``|sum| + count // 2`` of int8; 0 if none is."""
+    """``size * r >> 24 == size // count`` for each ``|sum| + count // 2`` of int8; 0 if none."""
     most = 128 * count + count // 2
     found = -(-(1 << 24) // count)
     if most * found >= 2**32:

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from export.c import choose
 from export.c import graph as g
 from export.c import pipeline as p
 from export.c.plan import aliases
@@ -85,7 +86,7 @@ def find_nodes(graph: g.Graph) -> list[Node]:
             break
         known[roots[op.output.index]] = node
         shapes[roots[op.output.index]] = op.output.shape
-        if p._closed(layers, 0, count, roots, roots[graph.output.index]):
+        if choose.closed(layers, 0, count, roots, roots[graph.output.index]):
             nodes.append(node)
     if len(nodes) == 1:
         raise _not_streamable(graph, "no position of its first layers is free of padding")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from export.c import choose
 from export.c import pipeline as p
 from export.c.stages import Stage
 from export.c.stream_flow import Reach
@@ -82,7 +83,7 @@ def _variants(
             if (step, blocks) not in found:
                 pipeline = replace(least, blocks=blocks)
                 cost = sum(
-                    n * (CALL_COST + sum(map(p._cost, walk.stages, blocks, one)))
+                    n * (CALL_COST + sum(map(choose.cost, walk.stages, blocks, one)))
                     for n, one in zip(often, pixels, strict=True)
                 )
                 live = inner_bytes(pipeline)
@@ -118,7 +119,7 @@ def _least(
     blocks, turns = (p.GROUP,) * len(stages), walk.turns(step)
     pipeline = p.Pipeline(stages, walk.axis, step, blocks, tuple(streams), reads, turns)
     pixels = [
-        [[n * p._across(s, walk.axis) for n in w.counts[i]] for i, s in enumerate(stages)]
+        [[n * choose.across(s, walk.axis) for n in w.counts[i]] for i, s in enumerate(stages)]
         for w in walked
     ]
     return pipeline, pixels

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from export.c import choose
 from export.c import graph as g
 from export.c import pipeline as p
 from export.c.plan import ALIGNMENT, Buffer, aliases, live_bytes, peak, search
@@ -27,7 +28,7 @@ from targets.errors import InputError
 SCRATCH_LIMITS = (1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 1 << 30)
 PRICES = (0.0, 10.0, 40.0, 100.0, 200.0, 400.0, 1000.0)  # instructions that a byte is worth
 MEMORY_POWER = 0.5  # streaming is for small memories: they count for more than in one inference
-TAIL_POWERS = (p.MEMORY_POWER, 1.0)
+TAIL_POWERS = (choose.MEMORY_POWER, 1.0)
 TAIL_BYTES = 2500  # a guess, to tell which last levels are worth a closer look
 MOST_TAILS = 3
 MOST_TRIED = 16
@@ -194,7 +195,7 @@ def _rough_cost(graph: g.Graph, node: Node) -> float:
         if can_be_stage(op):
             for stage in lower_stage(op):
                 pixels = stage.output.shape[1] * stage.output.shape[2]
-                cost += p._cost(stage, 4 * p.GROUP, [pixels])
+                cost += choose.cost(stage, 4 * p.GROUP, [pixels])
         else:
             cost += 2.0 * op.macs
     return cost
@@ -208,8 +209,8 @@ def _cost(order: Schedule) -> float:
         roots = {**{index: index for index in made}, **order.plan.roots}
         counts = p.Walk(pipeline.stages, roots, pipeline.axis).run(pipeline.step).counts
         for i, stage in enumerate(pipeline.stages):
-            pixels = [n * p._across(stage, pipeline.axis) for n in counts[i]]
-            cost += p._cost(stage, pipeline.blocks[i], pixels)
+            pixels = [n * choose.across(stage, pipeline.axis) for n in counts[i]]
+            cost += choose.cost(stage, pipeline.blocks[i], pixels)
     return cost
 
 
