@@ -254,4 +254,5 @@ def combine(
     kept = [one for one in before if (one.model, one.metric, one.format) not in told]
     facts = run.environment.facts | {"emulation": emulated_run.environment.facts}
     joined = run.environment.model_copy(update={"facts": facts})
-    return run.model_copy(update={"environment": joined}), [*kept, *found]
+    fields = {"environment": joined, "layers": emulated_run.layers}
+    return run.model_copy(update=fields), [*kept, *found]
