@@ -195,4 +195,10 @@ def closed(
     read_elsewhere = {roots[t.index] for op in elsewhere for t in op.inputs if t.index in roots} | {
         output_root
     }
-    return len(sources) == 1 and not (made - {result}) & read_elsewhere
+    shapes = {roots[op.output.index]: {op.output.shape} for op in part}
+    for op in part:
+        for tensor in op.inputs:
+            shapes.setdefault(roots[tensor.index], set()).add(tensor.shape)
+    # A tensor that is read under another shape, behind a RESHAPE, is whole before that.
+    whole = any(len(found) > 1 for found in shapes.values())
+    return len(sources) == 1 and not whole and not (made - {result}) & read_elsewhere

@@ -40,9 +40,9 @@ static void dlink_add_quick(const dlink_add_stage_t *layer, const int8_t *a, con
     while (a != end) {
         const int32_t second = dlink_high_of_shifted(*b++ + offset_b, layer->multiplier_b);
         const int32_t sum = dlink_shift_left(*a++ + offset_a, 19)
-                            + ((second + (second >> 31) + half_b) >> shift_b);
+                            + ((second + dlink_sign(second) + half_b) >> shift_b);
         const int32_t scaled = dlink_high_by_halves(sum, layer->multiplier_out);
-        *out++ = dlink_clamp((((scaled + (scaled >> 31)) >> shift_out) + rounding) >> 1,
+        *out++ = dlink_clamp((((scaled + dlink_sign(scaled)) >> shift_out) + rounding) >> 1,
                              INT8_MIN, INT8_MAX);
     }
 }
@@ -57,8 +57,9 @@ static void dlink_add_line(const dlink_add_stage_t *layer, const int8_t *a, cons
     const int32_t shift = layer->line.shift;
     for (int32_t i = 0; i < count; i++) {
         int32_t sum = (a[i] * factor_a + b[i] * factor_b + offset) >> shift;
+        /* cppcheck-suppress knownConditionTrueFalse */
         if (sum != (int8_t)sum) {
-            sum = INT8_MAX ^ (sum >> 31);
+            sum = INT8_MAX ^ dlink_sign(sum);
         }
         out[i] = (int8_t)sum;
     }

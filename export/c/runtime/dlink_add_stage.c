@@ -18,7 +18,7 @@ enum { LEFT_SHIFT = 20 };
 /* x / 2^shift, halves away from zero: `half` is half of 2^shift, `sign` all ones but for shift 0. */
 DLINK_INLINE int32_t shift_right(int32_t x, int32_t shift, int32_t half, int32_t sign)
 {
-    return (x + ((x >> 31) & sign) + half) >> shift;
+    return (x + (dlink_sign(x) & sign) + half) >> shift;
 }
 
 DLINK_INLINE int32_t half_of(int32_t shift)
@@ -70,9 +70,9 @@ static void quick_row(const dlink_add_stage_t *layer, const int8_t *a, const int
         const int32_t first = offset_a + dlink_shift_left(*a++, LEFT_SHIFT - 1);
         const int32_t second =
             dlink_smmulr(offset_b + dlink_shift_left(*b++, LEFT_SHIFT + 1), multiplier_b);
-        const int32_t sum = first + ((second + (second >> 31) + half_b) >> shift_b);
+        const int32_t sum = first + ((second + dlink_sign(second) + half_b) >> shift_b);
         const int32_t scaled = dlink_smmulr(dlink_shift_left(sum, 1), multiplier_out);
-        *out++ = dlink_saturate((((scaled + (scaled >> 31)) >> shift_out) + rounding) >> 1);
+        *out++ = dlink_saturate((((scaled + dlink_sign(scaled)) >> shift_out) + rounding) >> 1);
     }
 }
 

@@ -33,7 +33,7 @@ static int32_t four_by_four(const dlink_pool_stage_t *layer, dlink_patch_t patch
         const int32_t sums[4] = {dlink_low(even), dlink_low(odd), dlink_high(even),
                                  dlink_high(odd)};
         for (int32_t i = 0; i < 4; i++) {
-            *out++ = dlink_clamp((sums[i] + (sums[i] >> 31) + half) >> shift, low, high);
+            *out++ = dlink_clamp((sums[i] + dlink_sign(sums[i]) + half) >> shift, low, high);
         }
     }
     return c;
@@ -58,7 +58,7 @@ static void row_means(const dlink_pool_stage_t *layer, dlink_patch_t patch, int8
             sum += *x;
             x += channels;
         } while (x != end);
-        *out++ = dlink_clamp((sum + (sum >> 31) + half) >> shift, layer->low, layer->high);
+        *out++ = dlink_clamp((sum + dlink_sign(sum) + half) >> shift, layer->low, layer->high);
     }
 }
 

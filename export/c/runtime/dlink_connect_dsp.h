@@ -71,7 +71,7 @@ typedef struct {
 static void finish_four(usual_t rate, const int32_t sums[4], int8_t *output)
 {
     for (int32_t i = 0; i < 4; i++) {
-        const int32_t sign = sums[i] >> 31;
+        const int32_t sign = dlink_sign(sums[i]);
         const uint32_t size = (uint32_t)((sums[i] ^ sign) - sign);
         const uint64_t product =
             (uint64_t)size * rate.high + (uint32_t)(((uint64_t)size * rate.low) >> 22);

@@ -79,7 +79,7 @@ DLINK_INLINE int8_t finish_by_limbs(const dlink_fully_connected_t *layer, int32_
     const dlink_output_t *const out = &layer->output;
     const int32_t i = layer->per_channel ? c : 0;
     const int32_t right = -1 - out->shift[i];
-    const uint32_t sign = (uint32_t)(sum >> 31);
+    const uint32_t sign = (uint32_t)dlink_sign(sum);
     const uint32_t size = ((uint32_t)sum ^ sign) - sign;
     if (layer->multiplier_low == NULL || right < 1 || size >> 21 != 0) {
         return finish(layer, c, sum);

@@ -20,6 +20,12 @@
 /* C99 leaves >> of a negative number to the compiler: refuse one that does not keep the sign. */
 typedef char dlink_needs_arithmetic_shift[((-1 >> 1) == -1) ? 1 : -1];
 
+/* All ones if x is negative, else 0. */
+DLINK_INLINE int32_t dlink_sign(int32_t x)
+{
+    return x >> 31; /* cppcheck-suppress shiftTooManyBitsSigned */
+}
+
 /* High 32 bits of 2ab, rounded to nearest, halves up. gemmlowp writes a nudge of either sign and a
  * division that truncates; that equals one nudge and a floor. Its saturation (a = b = INT32_MIN)
  * cannot occur here: multipliers are never negative. */

@@ -38,7 +38,7 @@ DLINK_INLINE dlink_patch_t dlink_patch(const dlink_pool_stage_t *layer, const dl
 DLINK_INLINE int32_t dlink_pool_mean(const dlink_pool_stage_t *layer, int32_t sum, int32_t count,
                                      int32_t full)
 {
-    const int32_t sign = sum >> 31;
+    const int32_t sign = dlink_sign(sum);
     const uint32_t size = (uint32_t)((sum ^ sign) - sign) + ((uint32_t)count >> 1);
     uint32_t quotient;
     if (full && layer->shift > 0) {

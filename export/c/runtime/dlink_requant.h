@@ -38,7 +38,7 @@ DLINK_INLINE int32_t dlink_scale_short(int32_t sum, dlink_scale_t scale)
 #else
     const int32_t x = dlink_doubling_high_mul(sum, scale.multiplier);
 #endif
-    return (((x + (x >> 31)) >> (scale.shift - 1)) + scale.rounding) >> 1;
+    return (((x + dlink_sign(x)) >> (scale.shift - 1)) + scale.rounding) >> 1;
 }
 
 /* An output of this layer. `form` must be requant->plain_shift; given apart, it leaves loops. */
