@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.c.choose import Preference
 from export.c.generate import GeneratedLibrary, generate
 from export.runtimes import TfliteModel
 from firmware_bench.mcu import Subject
@@ -90,7 +91,12 @@ class BareModel:
 
 
 @contextlib.contextmanager
-def opened(path: Path, keep: Path | None = None, hop: int | None = None) -> Iterator[BareModel]:
+def opened(
+    path: Path,
+    keep: Path | None = None,
+    hop: int | None = None,
+    prefer: Preference = "balanced",
+) -> Iterator[BareModel]:
     """Generate the library of the model at `path`; it lives as long as the context.
 
     Parameters
@@ -99,6 +105,8 @@ def opened(path: Path, keep: Path | None = None, hop: int | None = None) -> Iter
         Folder that gets the library as ``c/`` and keeps it.
     hop : int, optional
         The library gets the streaming interface too, a window every `hop` samples.
+    prefer : "speed", "balanced" or "memory"
+        What the library is generated for.
 
     Raises
     ------
@@ -110,7 +118,7 @@ def opened(path: Path, keep: Path | None = None, hop: int | None = None) -> Iter
         raise InputError("model file not found", where=path, todo="Check the path.")
     with tempfile.TemporaryDirectory(prefix="dlink-bare-") as temp:
         folder = Path(keep) if keep is not None else Path(temp)
-        library = generate(path, folder / _LIBRARY, name=_c_name(path), hop=hop)
+        library = generate(path, folder / _LIBRARY, name=_c_name(path), hop=hop, prefer=prefer)
         reference = TfliteModel(path, reference=True)
         dtype = np.dtype(reference.interpreter.get_input_details()[0]["dtype"])
         inputs = windows(int(np.prod(reference.input_shape)) * dtype.itemsize)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -52,6 +53,10 @@ _PATH = click.Path(path_type=Path)
     help="Measure a bare model's streaming interface too: a window every so many samples.",
 )  # fmt: skip
 @click.option(
+    "--prefer", type=click.Choice(["speed", "balanced", "memory"]), default="balanced",
+    show_default=True, help="What a bare model's library is generated for.",
+)  # fmt: skip
+@click.option(
     "--layers", is_flag=True,
     help="Tell instructions layer by layer, beside the core's limit, on the Cortex-M targets.",
 )  # fmt: skip
@@ -75,6 +80,7 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
     threads: int,
     keep: Path | None,
     hop: int | None,
+    prefer: Literal["speed", "balanced", "memory"],
     layers: bool,
     port: str | None,
     baud: int,
@@ -106,6 +112,7 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
         console = tables.console()
         found = measure(
             artefact, target_ids, runs=runs, threads=threads, keep=keep, hop=hop, layers=layers,
+            prefer=prefer,
             console=console,
             serial=SerialLine(port, baud) if port is not None else None,
         )  # fmt: skip

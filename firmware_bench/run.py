@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from export.c.choose import Preference
 from firmware_bench import artefact as artefacts
 from firmware_bench import bare, linux, mcu, peers, serial_bench, serial_firmware, static
 from firmware_bench.artefact import Artefact
@@ -47,7 +48,7 @@ class SerialLine:
     baud: int = serial_firmware.BAUD
 
 
-def measure(
+def measure(  # noqa: PLR0913 - each is an option of the command
     path: Path,
     target_ids: Sequence[str],
     *,
@@ -57,6 +58,7 @@ def measure(
     serial: SerialLine | None = None,
     hop: int | None = None,
     layers: bool = False,
+    prefer: Preference = "balanced",
     console: Console | None = None,
 ) -> Results:
     """Measure an artefact, or a bare .tflite model, on each target.
@@ -76,6 +78,8 @@ def measure(
         The one Cortex-M target is also measured as a real board, over this line.
     hop : int, optional
         A bare model's streaming interface is measured too, a window every `hop` samples.
+    prefer : "speed", "balanced" or "memory"
+        What a bare model's library is generated for.
     layers : bool
         Instructions are told layer by layer, on the Cortex-M targets.
     console : Console, optional
@@ -106,7 +110,7 @@ def measure(
             todo="Name a board, such as -t nucleo-l4r5zi.",
         )
     records: list[TargetRun] = []
-    with _opened(path, keep, hop, layers) as source, _progress(console) as bar:
+    with _opened(path, keep, hop, layers, prefer) as source, _progress(console) as bar:
         found = list(source.static)
         for target in targets:
             record, measured = _measure_one(source, target, bar, runs, threads, keep, serial)
@@ -151,10 +155,14 @@ def is_model_file(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _opened(
-    path: Path, keep: Path | None, hop: int | None = None, layers: bool = False
+    path: Path,
+    keep: Path | None,
+    hop: int | None = None,
+    layers: bool = False,
+    prefer: Preference = "balanced",
 ) -> Iterator[_Source]:
     if is_model_file(path):
-        with bare.opened(path, keep, hop) as model:
+        with bare.opened(path, keep, hop, prefer) as model:
             yield _Source(
                 model.manifest,
                 None,

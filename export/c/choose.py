@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from math import prod
+from typing import Literal
 
 from export.c import graph as g
 from export.c.pipeline import COLUMNS, GROUP, ROWS, Pipeline, Stream, Walk
@@ -15,7 +16,10 @@ STRIPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48)
 MOST_CUTS = 4  # places tried
 ROOM = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)  # of the least arena that a pipeline can have
 MOST_STEPS = 2048
-MEMORY_POWER = 0.25  # half of all memory may cost a fifth of the instructions more
+Preference = Literal["speed", "balanced", "memory"]
+#: What a library is generated for: the power of memory in the product to be least.
+PREFERENCES: dict[Preference, float] = {"speed": 0.02, "balanced": 0.25, "memory": 1.0}
+MEMORY_POWER = PREFERENCES["balanced"]  # half of the memory may cost a fifth more instructions
 
 
 @dataclass(frozen=True, eq=False)

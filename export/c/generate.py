@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.c import emit
+from export.c.choose import PREFERENCES, Preference
 from export.c.fold import fold
 from export.c.graph import Graph, Tensor
 from export.c.reader import read
@@ -74,6 +75,7 @@ def generate(
     name: str = "model",
     golden: tuple[NDArray[Any], NDArray[Any]] | None = None,
     fc_rounding: Literal["reference", "micro"] = "reference",
+    prefer: Preference = "balanced",
     hop: int | None = None,
 ) -> GeneratedLibrary:
     """Write the C library of a model to `out_dir`, whole or not at all.
@@ -95,6 +97,8 @@ def generate(
         Micro and CMSIS-NN (two integer roundings). They part in about one output of a thousand,
         by 1. So are LOGISTIC (float32, fixed point) and the multiplier of MUL (float32, double
         precision), with fewer differences; all other operators have one result.
+    prefer : "speed", "balanced" or "memory"
+        What the pipelines are chosen for.
     hop : int, optional
         Adds ``dlink_model_push`` for a stream of samples with a window every `hop` of them.
 
@@ -119,7 +123,7 @@ def generate(
         )
     graph = read(tflite)
     folded = fold(graph)
-    order = schedule(folded, fc_rounding)
+    order = schedule(folded, fc_rounding, PREFERENCES[prefer])
     streaming = None if hop is None else stream_plan(folded, fc_rounding, hop)
     arena = order.plan
     if arena.peak > _MOST_ARENA:

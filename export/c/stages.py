@@ -81,6 +81,8 @@ class Stage:
             taps = prod(self.op.window.kernel)
             channels = self.op.inputs[0].shape[3]
             dsp = 8 * taps + -(-taps * channels // 4) * 4
+            if "weights4" in self.fields and self.fields["multiplier"] == 1:
+                dsp += channels * (2 * taps + 9)  # a copy of all constants
             strip = (cast("int", self.fields[name]) for name in ("strip", "strip_rows"))
             helium_bytes = helium.strip_bytes(self.op.window, *strip)
             return max(dsp, helium_bytes, packing.depthwise_scratch_bytes(taps, channels))

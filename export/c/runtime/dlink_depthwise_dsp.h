@@ -187,9 +187,35 @@ static void pixel(const dlink_depthwise_stage_t *layer, const int8_t *x, const i
     }
 }
 
-static void dlink_depthwise(const dlink_depthwise_stage_t *layer, const dlink_view_t *view)
+enum { FETCHED_ONCE = 8 }; /* pixels from which on a copy in RAM pays */
+
+/* The layer with its constants in RAM: every pixel reads all of them, and flash is slow. Not where
+ * channels have several outputs: those have many taps, and few pixels for so many constants. */
+static dlink_depthwise_stage_t in_ram(const dlink_depthwise_stage_t *layer, int8_t *to)
 {
-    const dlink_slide_t *const slide = &layer->slide;
+    dlink_depthwise_stage_t copy = *layer;
+    const size_t taps = (size_t)layer->slide.kernel_height * layer->slide.kernel_width;
+    const size_t outputs = (size_t)layer->in_channels * layer->multiplier;
+    uint32_t *const weights = (uint32_t *)(void *)to;
+    int32_t *const bias = (int32_t *)(void *)(weights + outputs / 2 * taps);
+    int32_t *const multiplier = bias + outputs;
+    int8_t *const shift = (int8_t *)(multiplier + outputs);
+    memcpy(weights, layer->weights4, outputs * taps * 2);
+    memcpy(bias, layer->bias, outputs * sizeof *bias);
+    memcpy(multiplier, layer->requant.multiplier, outputs * sizeof *multiplier);
+    memcpy(shift, layer->requant.shift, outputs);
+    copy.weights4 = weights;
+    copy.bias = bias;
+    copy.requant.multiplier = multiplier;
+    copy.requant.shift = shift;
+    return copy;
+}
+
+static void dlink_depthwise(const dlink_depthwise_stage_t *constants, const dlink_view_t *view)
+{
+    dlink_depthwise_stage_t copy;
+    const dlink_depthwise_stage_t *layer = constants;
+    const dlink_slide_t *const slide = &constants->slide;
     const int32_t channels = layer->in_channels;
     const int32_t taps = slide->kernel_height * slide->kernel_width;
     int32_t *const on_image = (int32_t *)(void *)view->scratch;
@@ -198,6 +224,11 @@ static void dlink_depthwise(const dlink_depthwise_stage_t *layer, const dlink_vi
     tap_offsets(slide, slide->dilation_height * view->in_row, slide->dilation_width * channels,
                 on_image);
     tap_offsets(slide, slide->kernel_width * channels, channels, gathered);
+    if (layer->weights4 != NULL && layer->multiplier == 1
+        && view->out_height * view->out_width >= FETCHED_ONCE) {
+        copy = in_ram(layer, window + ((taps * channels + 3) & ~3));
+        layer = &copy;
+    }
     for (int32_t y = 0; y < view->out_height; y++) {
         int8_t *out = view->out + y * view->out_row;
         for (int32_t x = 0; x < view->out_width; x++) {
