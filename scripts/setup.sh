@@ -16,6 +16,17 @@ need() { # command, package, reason
 need gcc gcc "compiles the generated C library for this machine, and the instruction counter"
 need arm-none-eabi-gcc gcc-arm-none-eabi "cross compiler: the student as Cortex-M firmware"
 need qemu-system-arm qemu-system-arm "emulator: runs and counts that firmware"
+# Not needed to measure; taken where Debian has them. Checked once, by the stamp below.
+want() { # command, package, reason
+  command -v "$1" >/dev/null && return
+  apt-cache show "$2" >/dev/null 2>&1 || return 0
+  packages+=("$2"); say "takes $2: $3"
+}
+if [ ! -f "$venv/.dlink-setup" ]; then
+  [ "$(id -u)" -ne 0 ] || [ -n "$(ls -A /var/lib/apt/lists 2>/dev/null | grep -v lock || true)" ] || apt-get update -qq
+  want llvm-mca-19 llvm-19 "pipeline model for the cycles of a Cortex-M7 and M55; without it they have no estimate"
+  want cppcheck cppcheck "a test lets it read the generated C"
+fi
 if command -v arm-none-eabi-gcc >/dev/null; then
   echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || {
     packages+=(libnewlib-arm-none-eabi); say "needs libnewlib-arm-none-eabi: its C headers"; }

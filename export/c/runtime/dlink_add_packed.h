@@ -57,8 +57,7 @@ static void dlink_add_line(const dlink_add_stage_t *layer, const int8_t *a, cons
     const int32_t shift = layer->line.shift;
     for (int32_t i = 0; i < count; i++) {
         int32_t sum = (a[i] * factor_a + b[i] * factor_b + offset) >> shift;
-        /* cppcheck-suppress knownConditionTrueFalse */
-        if (sum != (int8_t)sum) {
+        if (sum < INT8_MIN || sum > INT8_MAX) {
             sum = INT8_MAX ^ dlink_sign(sum);
         }
         out[i] = (int8_t)sum;

@@ -23,7 +23,7 @@ typedef char dlink_needs_arithmetic_shift[((-1 >> 1) == -1) ? 1 : -1];
 /* All ones if x is negative, else 0. */
 DLINK_INLINE int32_t dlink_sign(int32_t x)
 {
-    return x >> 31; /* cppcheck-suppress shiftTooManyBitsSigned */
+    return x < 0 ? -1 : 0;
 }
 
 /* High 32 bits of 2ab, rounded to nearest, halves up. gemmlowp writes a nudge of either sign and a
