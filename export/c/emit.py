@@ -295,9 +295,9 @@ def struct_text(fields: Struct, prefix: str, indent: int = 4) -> str:
 
 
 def array_text(name: str, values: NDArray[Any]) -> str:
-    """A constant array, flat, in decimal numbers."""
-    c_type = _C_TYPES[values.dtype.name]
-    return f"static const {c_type} {name}[{prod(values.shape)}] = {{\n{_numbers(values, 4)}}};\n"
+    """A constant array, flat, in decimal numbers; kernels read some of the bytes as words."""
+    kind = _C_TYPES[values.dtype.name] + (" DLINK_ALIGNED" if values.itemsize == 1 else "")
+    return f"static const {kind} {name}[{prod(values.shape)}] = {{\n{_numbers(values, 4)}}};\n"
 
 
 def _numbers(values: NDArray[Any], indent: int) -> str:

@@ -12,9 +12,11 @@
 #if defined(__GNUC__)
 #define DLINK_INLINE static inline __attribute__((always_inline))
 #define DLINK_COLD __attribute__((cold)) /* off the hot path: small rather than fast */
+#define DLINK_ALIGNED __attribute__((aligned(4))) /* bytes that are also read as words */
 #else
 #define DLINK_INLINE static inline
 #define DLINK_COLD
+#define DLINK_ALIGNED
 #endif
 
 /* C99 leaves >> of a negative number to the compiler: refuse one that does not keep the sign. */
