@@ -26,8 +26,8 @@ def logistic(scale: np.float32, zero_point: int) -> NDArray[np.int8]:
     Source: ``activations.cc`` and ``lut.h`` of LiteRT. The exponential is formed in double
     precision and rounded, which is what the C library's ``expf`` gives.
     """
-    x = np.float32(scale) * (_ALL - zero_point).astype(np.float32)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # infinity is right: the result is 0 or 1
+        x = np.float32(scale) * (_ALL - zero_point).astype(np.float32)
         power = np.exp(-x.astype(np.float64)).astype(np.float32)
     value = np.float32(1) / (np.float32(1) + power)
     rounded = np.floor(value * np.float32(256) + np.float32(0.5))
