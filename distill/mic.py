@@ -53,10 +53,15 @@ class MiCConfig(BaseModel):
 
 
 class StudentOutput(NamedTuple):
-    """logits (batch, n_outputs); tokens (batch, mimic_chans, n_patches, d)."""
+    """logits (batch, n_outputs); tokens (batch, mimic_chans, n_patches, d); features.
+
+    features (batch, width, n_patches) are the encoder's maps, averaged over each patch: what the
+    tokens are projected from.
+    """
 
     logits: Tensor
     tokens: Tensor
+    features: Tensor
 
 
 def _same(kernel: int, stride: int, n: int, what: str) -> int:
@@ -146,6 +151,7 @@ class MiC(nn.Module):
         cfg = config or MiCConfig()
         self.config, self.n_chans, self.n_times, self.n_outputs = cfg, n_chans, n_times, n_outputs
         self.d, self.n_patches, self.folded = d, n_times // patch, False
+        self.mimic_chans, self.width = cfg.mimic_chans, cfg.width
         total = cfg.stride * 2
         if n_times % patch or patch % total:
             raise InputError(
@@ -203,9 +209,9 @@ class MiC(nn.Module):
         if self.folded:
             raise RuntimeError("a folded student has no mimic space left")
         features = self._features(x)
-        z = self.mimic(self.to_patches(features))
-        tokens = z.reshape(len(x), self.config.mimic_chans, self.d, self.n_patches)
-        return StudentOutput(self._decide(features), tokens.transpose(2, 3))
+        pooled = self.to_patches(features)
+        tokens = self.mimic(pooled).reshape(len(x), self.mimic_chans, self.d, self.n_patches)
+        return StudentOutput(self._decide(features), tokens.transpose(2, 3), pooled.squeeze(2))
 
     def deploy(self) -> MiC:
         """A copy in eval mode whose mimic and compress maps are one 1x1 convolution."""

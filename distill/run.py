@@ -22,9 +22,10 @@ from distill.cache import teacher_outputs
 from distill.checkpoints import load_strict, read_state, save_weights, state_hash
 from distill.counts import count
 from distill.dataset import load_windows
-from distill.methods.base import Method
+from distill.methods.base import Method, Setting
 from distill.methods.dlink import DLink
 from distill.methods.none import Labels
+from distill.methods.registry import build_method
 from distill.metrics import agreement, by_subject, evaluate, mean_std, selection_metric
 from distill.mic import MiC
 from distill.provenance import git_commit, versions
@@ -171,8 +172,8 @@ def run_seed(
         student = make_student(recipe, train, seed)
         method: Method = Labels()
         if arm == "distilled":
-            method = DLink(len(teacher.layers), teacher.layout, train.n_outputs,
-                           student.config.mimic_chans, recipe.method.config())  # fmt: skip
+            setting = Setting(student, teacher, train, outputs, train.signal.ch_names, seed)
+            method = build_method(recipe.method, setting)
         task_s = StudentTask(student, method, train.n_outputs, options)
         data = WindowSet(train, outputs if method.needs_teacher else None)
         fit(task_s, data, WindowSet(val), folder / arm, name=f"seed {seed} {arm}")

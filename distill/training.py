@@ -24,9 +24,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from distill.batches import batches
 from distill.cache import TeacherOutputs
 from distill.interrupt import Interrupt
-from distill.methods.base import Batch, Method
+from distill.methods.base import Batch, Method, Student
 from distill.metrics import evaluate, selection_metric
-from distill.mic import MiC
 from distill.teachers import BraindecodeTeacher
 from distill.windows import Windows
 from targets.errors import InputError
@@ -202,9 +201,12 @@ class TeacherTask(Task):
 class StudentTask(Task):
     """A student under a distillation method; each loss is logged under its own name."""
 
-    network: MiC
+    network: Any  # a Student, which is a module too
 
-    def __init__(self, network: MiC, method: Method, n_outputs: int, options: FitOptions) -> None:
+    def __init__(
+        self, network: Student, method: Method, n_outputs: int, options: FitOptions
+    ) -> None:
+        assert isinstance(network, nn.Module)
         super().__init__(network, n_outputs, options)
         self.method = method
 

@@ -11,15 +11,14 @@ layers carry the task, not which layers are easy to imitate.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from distill import losses as L
-from distill.methods.base import Batch, Method
-from distill.mic import MiC
+from distill.methods.base import Batch, Method, Setting, Student
 from distill.router import Router, collapse_penalty, entropy
 from distill.teachers import TokenLayout
 
@@ -29,6 +28,7 @@ class DLinkConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: Literal["dlink"] = "dlink"
     router: Literal["last", "mean", "static", "routed"] = "routed"
     spectral_axis: Literal["patch", "subpatch"] = "subpatch"
     ce: float = Field(default=1.0, ge=0)
@@ -74,7 +74,15 @@ class DLink(Method):
             tau=self.config.tau,
         )
 
-    def losses(self, student: MiC, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    @classmethod
+    def build(cls, config: Any, setting: Setting) -> Self:
+        """A Router for this teacher's layers and this student's mimic space."""
+        teacher, student = setting.teacher, setting.student
+        return cls(
+            len(teacher.layers), teacher.layout, student.n_outputs, student.mimic_chans, config
+        )
+
+    def losses(self, student: Student, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses by name; diagnostics are the mean alpha of each layer and its entropy."""
         assert batch.teacher_logits is not None
         assert batch.hidden is not None

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from distill.methods.base import Batch, Method
-from distill.mic import MiC
+from distill.methods.base import Batch, Method, Setting, Student
+
+
+class LabelsConfig(BaseModel):
+    """No distillation has nothing to choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["none"] = "none"
 
 
 class Labels(Method):
     """Cross-entropy on the labels."""
 
     needs_teacher = False
+    needs_hidden = False
 
-    def losses(self, student: MiC, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    @classmethod
+    def build(cls, config: Any, setting: Setting) -> Self:
+        """Nothing is needed."""
+        return cls()
+
+    def losses(self, student: Student, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The only loss is ``ce``."""
         return {"ce": F.cross_entropy(student(batch.x), batch.y)}, {}

@@ -106,7 +106,7 @@ def test_tokens_are_in_order_of_time():
 
 def test_the_decision_reads_the_mimic_features():
     student = trained(CONFIGS["default"])
-    logits, tokens = student.with_tokens(torch.randn(2, 6, 800))
+    logits, tokens, _ = student.with_tokens(torch.randn(2, 6, 800))
     (gradient,) = torch.autograd.grad(logits.sum(), tokens, allow_unused=True)
     assert gradient is None  # tokens are a view made for the losses, not the path itself
     loss = student.with_tokens(torch.randn(2, 6, 800)).tokens.square().mean()

@@ -43,8 +43,8 @@ def test_defaults_of_method_and_sizes_are_parts_of_the_recipe(tmp_path):
     text = eeg_files.SIMULATED + "width = 24\n[method]\nrouter = 'static'\nkd = 0.0\n"
     recipe = load_recipe(eeg_files.recipe(tmp_path, text=text))
     assert recipe.student.sizes().width == 24
-    assert recipe.method.config().router == "static"
-    assert recipe.method.config().kd == 0.0
+    assert recipe.method.router == "static"
+    assert recipe.method.kd == 0.0
 
 
 SEEDS = "seeds: seeds must be different numbers from 0 on"

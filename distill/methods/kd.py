@@ -1,0 +1,51 @@
+"""Knowledge distillation on logits (Hinton, Vinyals and Dean, arXiv 1503.02531).
+
+L = w_ce CE(student, y) + w_kd T^2 KL(softmax(teacher / T) || softmax(student / T))
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill import losses as L
+from distill.methods.base import Batch, Method, Setting, Student
+
+
+class KDConfig(BaseModel):
+    """Weights; a weight of 0 turns its term off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["kd"] = "kd"
+    ce: float = Field(default=1.0, ge=0)
+    kd: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=2.0, gt=0)
+
+
+class KD(Method):
+    """The student imitates the teacher's soft decisions."""
+
+    needs_hidden = False
+
+    def __init__(self, config: KDConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or KDConfig()
+
+    @classmethod
+    def build(cls, config: Any, setting: Setting) -> Self:
+        """Only the weights are needed."""
+        return cls(config)
+
+    def losses(self, student: Student, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses ``ce`` and ``kd``."""
+        assert batch.teacher_logits is not None
+        logits, cfg = student(batch.x), self.config
+        terms = {
+            "ce": (cfg.ce, F.cross_entropy(logits, batch.y)),
+            "kd": (cfg.kd, L.kd(logits, batch.teacher_logits, cfg.temperature)),
+        }
+        return {name: weight * value for name, (weight, value) in terms.items() if weight > 0}, {}
