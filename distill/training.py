@@ -6,6 +6,7 @@ import csv
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from distill.batches import batches
 from distill.cache import TeacherOutputs
 from distill.interrupt import Interrupt
+from distill.losses import UNLABELLED
 from distill.methods.base import Batch, Method, Student
 from distill.metrics import evaluate, selection_metric
 from distill.teachers import BraindecodeTeacher
@@ -34,7 +36,11 @@ from targets.files import atomic_path, read_json, write_json
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long and on what. devices > 1 trains data-parallel by Lightning's own launcher."""
+    """How long and on what. devices > 1 trains data-parallel by Lightning's own launcher.
+
+    epoch_windows : windows drawn in one epoch; None is each training window once. With it, arms
+        whose training sets differ in size take equally many steps.
+    """
 
     epochs: int
     batch: int
@@ -45,6 +51,7 @@ class FitOptions:
     label_smoothing: float = 0.0
     devices: int = 1
     accelerator: str = "cpu"
+    epoch_windows: int | None = None
 
 
 class WindowSet(Dataset[tuple[Tensor, ...]]):
@@ -66,21 +73,36 @@ class WindowSet(Dataset[tuple[Tensor, ...]]):
 
 
 class EpochShuffle(Sampler[int]):
-    """A shuffle that depends on (seed, epoch) alone, so that a resumed run sees the same order."""
+    """A shuffle that depends on (seed, epoch) alone, so that a resumed run sees the same order.
 
-    def __init__(self, n: int, seed: int) -> None:
-        self._n, self._seed, self._epoch = n, seed, 0
+    An epoch is `size` windows of an endless row of permutations of the training set: whatever the
+    size, every window has come equally often, but for one, at any moment.
+
+    Parameters
+    ----------
+    n : windows of the training set.
+    size : windows of an epoch; None is n, so that each epoch is one permutation.
+    """
+
+    def __init__(self, n: int, seed: int, size: int | None = None) -> None:
+        self._n, self._seed, self._size, self._epoch = n, seed, size or n, 0
 
     def __len__(self) -> int:
-        return self._n
+        return self._size
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch."""
         self._epoch = epoch
 
-    def __iter__(self) -> Any:
-        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._n)
-        return iter(order.tolist())
+    def __iter__(self) -> Iterator[int]:
+        start = self._epoch * self._size
+        first, last = start // self._n, (start + self._size - 1) // self._n
+        row = [
+            np.random.default_rng([self._seed, turn]).permutation(self._n)
+            for turn in range(first, last + 1)
+        ]
+        offset = start - first * self._n
+        return iter(np.concatenate(row)[offset : offset + self._size].tolist())
 
 
 class _SeedEpoch(Callback):
@@ -155,6 +177,7 @@ class Task(pl.LightningModule):
         y = self.all_gather(torch.cat([b for _, b in self._seen]))
         self._seen.clear()
         logits, y = logits.reshape(-1, logits.shape[-1]), y.reshape(-1)
+        logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]
         if not torch.isfinite(logits).all():
             raise InputError(
                 "training diverged: the model's outputs are no longer finite",
@@ -227,13 +250,14 @@ class StudentTask(Task):
 def _loader(data: WindowSet, options: FitOptions, train: bool) -> DataLoader[Any]:
     if not train:
         return DataLoader(data, batch_size=256)
-    batch = min(options.batch, len(data))
+    size = options.epoch_windows or len(data)
+    batch = min(options.batch, size)
     return DataLoader(
         data,
         batch_size=batch,
-        sampler=EpochShuffle(len(data), options.seed),
+        sampler=EpochShuffle(len(data), options.seed, size),
         # A last batch of one window has no batch statistics.
-        drop_last=len(data) % batch == 1,
+        drop_last=size % batch == 1,
     )
 
 

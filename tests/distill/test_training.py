@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,49 @@ def test_shuffle_is_a_function_of_seed_and_epoch():
     sampler = EpochShuffle(50, 0)
     assert list(sampler) == list(sampler)
     assert len(sampler) == 50
+
+
+@pytest.mark.parametrize(("n", "size"), [(7, 3), (7, 14), (7, 20), (5, 5)])
+def test_epochs_of_a_given_size_cycle_through_whole_permutations(n, size):
+    def epoch(k):
+        sampler = EpochShuffle(n, 0, size)
+        sampler.set_epoch(k)
+        assert len(sampler) == size
+        return list(sampler)
+
+    row = [index for k in range(n) for index in epoch(k)]  # n * size windows: size permutations
+    turns = [row[start : start + n] for start in range(0, len(row), n)]
+    assert len(turns) == size
+    assert all(sorted(turn) == list(range(n)) for turn in turns)
+    assert len({tuple(turn) for turn in turns}) > 1
+    plain = EpochShuffle(n, 0)
+    plain.set_epoch(2)
+    assert turns[2] == list(plain)
+
+
+def test_arms_of_other_training_sets_take_as_many_steps(splits, tmp_path):
+    few = splits["train"].select(np.arange(5))
+    options = replace(OPTIONS, epochs=1, epoch_windows=18)
+    for name, windows in (("few", few), ("all", splits["train"])):
+        task = student_task(splits, options)
+        fit(task, WindowSet(windows), WindowSet(splits["val"]), tmp_path / name, name="test")
+        assert last_state(tmp_path / name)["global_step"] == 3
+
+
+def test_windows_without_a_label_train_and_count_in_no_metric(splits, tmp_path):
+    def unlabelled(name, k):
+        y = splits[name].y.copy()
+        y[:k] = -1
+        return replace(splits[name], y=y)
+
+    assert WindowSet(unlabelled("train", 3))[0][1] == -1
+    task = student_task(splits, replace(OPTIONS, epochs=1))
+    parts = {"train": unlabelled("train", 3), "val": unlabelled("val", 2)}
+    train(task, parts, tmp_path)
+    labelled = splits["val"].select(np.arange(2, 8))
+    logits = torch.from_numpy(predict(task.network, labelled.x))
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labelled.y))
+    assert history(tmp_path)["val_loss"][0] == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_window_set_gives_windows_and_what_the_teacher_says(splits, tmp_path):
