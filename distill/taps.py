@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from targets.errors import InputError
 
+INPUT = ":input"  # suffix of a path whose module's first argument is wanted, not its output
+
 
 @contextlib.contextmanager
 def tap(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Record the outputs of the submodules at `paths` during the block.
+    """Record what leaves the submodules at `paths` during the block.
 
-    Yields a mapping path -> output of the last forward call. The hooks go when the block ends,
-    also by an exception, so that no tap outlives its use.
+    Yields a mapping path -> output of the last forward call; of a module that returns a tuple, its
+    first entry. "path:input" records the module's first argument instead: the way to a residual
+    stream that no module returns. The hooks go when the block ends, also by an exception, so that
+    no tap outlives its use.
 
     Raises
     ------
@@ -26,20 +31,32 @@ def tap(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     handles = []
     try:
         for path in paths:
-            module = _submodule(model, path)
+            module = submodule(model, path.removesuffix(INPUT))
 
-            def record(_module: nn.Module, _args: object, output: Tensor, key: str = path) -> None:
-                recorded[key] = output
+            def outgoing(_m: nn.Module, _args: object, output: Any, key: str = path) -> None:
+                recorded[key] = output[0] if isinstance(output, tuple) else output
 
-            handles.append(module.register_forward_hook(record))
+            def incoming(_m: nn.Module, args: tuple[Any, ...], key: str = path) -> None:
+                recorded[key] = args[0]
+
+            if path.endswith(INPUT):
+                handles.append(module.register_forward_pre_hook(incoming))
+            else:
+                handles.append(module.register_forward_hook(outgoing))
         yield recorded
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _submodule(model: nn.Module, path: str) -> nn.Module:
-    """The submodule at a dotted path, or an error that says what stands there instead."""
+def submodule(model: nn.Module, path: str) -> nn.Module:
+    """The submodule at a dotted path.
+
+    Raises
+    ------
+    InputError
+        There is none; says where the path breaks off and what stands there instead.
+    """
     here = model
     for depth, piece in enumerate(path.split(".")):
         children = dict(here.named_children())

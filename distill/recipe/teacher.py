@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -11,11 +10,15 @@ from distill.recipe.table import Table
 
 
 class TeacherTable(Table):
-    """[teacher]: architecture, depth, checkpoint and fine-tuning (CBraMod's recipe)."""
+    """[teacher]: architecture, depth, checkpoint and fine-tuning (CBraMod's recipe).
+
+    `once`: train one teacher for all seeds, instead of one a seed.
+    """
 
     name: Literal["labram", "cbramod"] = "labram"
     n_layers: int | None = Field(default=None, ge=1)
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
+    once: bool = False
     epochs: int = Field(default=50, ge=0)
     batch: int = Field(default=64, ge=2)
     lr: float = Field(default=1e-4, gt=0)
