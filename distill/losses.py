@@ -11,7 +11,18 @@ from torch.nn import functional as F
 from distill.teachers import TokenLayout
 
 EPS = 1e-8
+UNLABELLED = -1  # the y of a window that has no label
 SpectralAxis = Literal["patch", "subpatch"]
+
+
+def labels(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of logits (batch, n_outputs), the mean over the windows that have a label.
+
+    A window with y = -1 counts nothing here, but a distilled student still learns from its teacher.
+    A batch of such windows alone gives 0, with a gradient of 0.
+    """
+    total = F.cross_entropy(logits, y, ignore_index=UNLABELLED, reduction="sum")
+    return total / (y != UNLABELLED).sum().clamp_min(1)
 
 
 def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from distill import losses as L
 from distill.methods.base import Batch, Method, Setting, Student
@@ -95,12 +94,12 @@ class DLink(Method):
             L.time_series(target, self.layout, cfg.spectral_axis),
         )
         terms = {
-            "ce": (cfg.ce, F.cross_entropy(out.logits, batch.y)),
+            "ce": (cfg.ce, L.labels(out.logits, batch.y)),
             "kd": (cfg.kd, L.kd(out.logits, batch.teacher_logits, cfg.temperature)),
             "mimic": (cfg.mimic, L.mimic(out.tokens, target)),
             "magnitude": (cfg.magnitude, magnitude),
             "phase": (cfg.phase, phase),
-            "router_ce": (cfg.router_ce, F.cross_entropy(routed.logits, batch.y)),
+            "router_ce": (cfg.router_ce, L.labels(routed.logits, batch.y)),
             "collapse": (cfg.collapse, collapse_penalty(routed.weights, cfg.entropy_floor)),
         }
         named = {name: weight * value for name, (weight, value) in terms.items() if weight > 0}

@@ -9,7 +9,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from distill import losses as L
 from distill.methods.base import Batch, Method, Setting, Student
@@ -45,7 +44,7 @@ class KD(Method):
         assert batch.teacher_logits is not None
         logits, cfg = student(batch.x), self.config
         terms = {
-            "ce": (cfg.ce, F.cross_entropy(logits, batch.y)),
+            "ce": (cfg.ce, L.labels(logits, batch.y)),
             "kd": (cfg.kd, L.kd(logits, batch.teacher_logits, cfg.temperature)),
         }
         return {name: weight * value for name, (weight, value) in terms.items() if weight > 0}, {}

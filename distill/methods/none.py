@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
-from torch.nn import functional as F
 
+from distill import losses as L
 from distill.methods.base import Batch, Method, Setting, Student
 
 
@@ -20,7 +20,7 @@ class LabelsConfig(BaseModel):
 
 
 class Labels(Method):
-    """Cross-entropy on the labels."""
+    """Cross-entropy on the labels, of the windows that have one."""
 
     needs_teacher = False
     needs_hidden = False
@@ -32,4 +32,4 @@ class Labels(Method):
 
     def losses(self, student: Student, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The only loss is ``ce``."""
-        return {"ce": F.cross_entropy(student(batch.x), batch.y)}, {}
+        return {"ce": L.labels(student(batch.x), batch.y)}, {}

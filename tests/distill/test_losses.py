@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from distill.losses import kd, mimic, spectral, time_series
+from distill.losses import kd, labels, mimic, spectral, time_series
 from distill.teachers import TokenLayout
 
 CBRAMOD = TokenLayout(2, 3, 12, sub_steps=4, order="filter_major")
@@ -12,6 +12,27 @@ LABRAM = TokenLayout(2, 3, 12, sub_steps=4, order="time_major")
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# Labels -----------------------------------------------------------------------------------------
+
+
+def test_windows_without_a_label_count_nothing():
+    logits, y = draw(6, 3), torch.tensor([0, -1, 2, -1, 1, 1])
+    log_p, kept = logits.double().log_softmax(-1), [0, 2, 4, 5]
+    expected = -sum(log_p[k, y[k]].item() for k in kept) / 4
+    assert labels(logits, y).item() == pytest.approx(expected, rel=1e-6)
+    moved = logits.clone()
+    moved[[1, 3]] += draw(2, 3, seed=1)
+    assert torch.equal(labels(moved, y), labels(logits, y))
+
+
+def test_a_batch_without_labels_is_zero_with_a_gradient_of_zero():
+    logits = draw(4, 3).requires_grad_()
+    loss = labels(logits, torch.full((4,), -1))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert torch.equal(logits.grad, torch.zeros(4, 3))
 
 
 # Logits -----------------------------------------------------------------------------------------
