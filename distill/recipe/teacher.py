@@ -15,7 +15,7 @@ class TeacherTable(Table):
     `once`: train one teacher for all seeds, instead of one a seed.
     """
 
-    name: Literal["labram", "cbramod"] = "labram"
+    name: Literal["labram", "cbramod", "biot", "eegpt"] = "labram"
     n_layers: int | None = Field(default=None, ge=1)
     checkpoint: str | None = None
     once: bool = False

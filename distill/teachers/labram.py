@@ -9,7 +9,7 @@ from torch import nn
 from distill.braindecode_import import braindecode_models
 from distill.signal import SignalSpec
 from distill.teachers.architecture import Architecture
-from distill.teachers.keys import KeyMap
+from distill.teachers.keys import KeyMap, State
 from distill.teachers.protocol import SignalNeeds
 from distill.teachers.tokens import TokenForm
 from targets.errors import InputError
@@ -53,6 +53,22 @@ def check_names(ch_names: tuple[str, ...]) -> None:
         )
 
 
+def fit(state: State, model: nn.Module) -> State:
+    """As many time positions as the window has patches; and the norm that pooling uses.
+
+    Pre-training normalises every token (norm), fine-tuning the mean of the patch tokens
+    (fc_norm): there the authors start from a fresh fc_norm, and so does this.
+    """
+    state, own = dict(state), model.state_dict()
+    key = "temporal_embedding"
+    if key in state and state[key].ndim == 3 and state[key].shape[1] > own[key].shape[1]:
+        state[key] = state[key][:, : own[key].shape[1]]
+    if "fc_norm.weight" not in state:
+        state.pop("norm.weight", None)
+        state.pop("norm.bias", None)
+    return state
+
+
 LABRAM = Architecture(
     needs=SignalNeeds(200.0, (0.1, 75.0), "uV", 100.0, 200),
     build=build,
@@ -60,7 +76,21 @@ LABRAM = Architecture(
     form=TokenForm("batch (chans steps) d", cls_tokens=1),
     depth=12,
     d=200,
-    keys=KeyMap(),
+    keys=KeyMap(
+        marks=r"(student\.)?(pos_embed|time_embed)$",
+        rename=(
+            (r"^student\.", ""),
+            (r"^pos_embed$", "position_embedding"),
+            (r"^time_embed$", "temporal_embedding"),
+            (r"^patch_embed\.", "patch_embed.temporal_conv."),
+            (r"\.mlp\.fc1\.", ".mlp.0."),
+            (r"\.mlp\.fc2\.", ".mlp.2."),
+            (r"^head\.", "final_layer."),
+        ),
+        drop=(r"mask_token$", r"lm_head\.", r"logit", r"projection_head\."),
+        new=("final_layer.", "fc_norm."),
+        fit=fit,
+    ),
     sub_steps=25,
     order="time_major",
     check_names=check_names,

@@ -8,13 +8,20 @@ from pathlib import Path
 from distill.checkpoints import load_strict, read_state
 from distill.signal import SignalSpec
 from distill.teachers.architecture import Architecture
+from distill.teachers.biot import BIOT
 from distill.teachers.cbramod import CBRAMOD
+from distill.teachers.eegpt import EEGPT
 from distill.teachers.labram import LABRAM
 from distill.teachers.protocol import SignalNeeds
 from distill.teachers.tapped import TappedTeacher
 from targets.errors import InputError
 
-ARCHITECTURES: dict[str, Architecture] = {"labram": LABRAM, "cbramod": CBRAMOD}
+ARCHITECTURES: dict[str, Architecture] = {
+    "labram": LABRAM,
+    "cbramod": CBRAMOD,
+    "biot": BIOT,
+    "eegpt": EEGPT,
+}
 
 
 def architecture(name: str) -> Architecture:

@@ -64,7 +64,7 @@ TRAINED = "epochs = 1\nbatch = 8\n\n"  # [teacher]'s
         ("seconds = 2.0\nband", 'seconds = "two"\nband', 'seconds = "two"',
          "signal.seconds: Input should be a valid number"),
         ('name = "labram"', 'name = "eegnet"', 'name = "eegnet"',
-         "teacher.name: Input should be 'labram' or 'cbramod' (found 'eegnet')"),
+         "teacher.name: Input should be 'labram', 'cbramod', 'biot'"),
         ("seeds = [0]", "seeds = [1, 1]", "seeds = [1, 1]", SEEDS),
         ("seeds = [0]", "seeds = [-1]", "seeds = [-1]", SEEDS),
         (TRAINED, TRAINED.replace("1", "0"), "[teacher]", "teacher: epochs = 0 needs a checkpoint"),
