@@ -11,6 +11,16 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+#: How tables name them.
+TITLES = {
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "auc_pr": "AUC-PR",
+    "kappa": "Cohen's kappa",
+    "f1_weighted": "weighted F1",
+    "teacher_agreement": "teacher agreement",
+}
+
 
 def selection_metric(n_outputs: int) -> str:
     """Name of the metric that chooses the epoch and the seed, on validation data only."""
@@ -64,6 +74,42 @@ def by_subject(
         str(name): evaluate(logits[subject == name], y[subject == name])["balanced_accuracy"]
         for name in sorted(set(subject.tolist()))
     }
+
+
+def chance(y: NDArray[np.int64], n_outputs: int) -> dict[str, float]:
+    """What :func:`evaluate` gives, in the long run, one who guesses all classes equally often.
+
+    Parameters
+    ----------
+    y : (n,) true classes.
+    """
+    share = np.bincount(y, minlength=n_outputs) / len(y)
+    guess = 1 / n_outputs
+    found = {"balanced_accuracy": guess}
+    if n_outputs == 2:
+        found |= {"auroc": 0.5, "auc_pr": float(share[1])}
+    else:
+        f1 = 2 * share * guess / (share + guess)  # precision: the class's share; recall: the guess
+        found |= {"kappa": 0.0, "f1_weighted": float(share @ f1)}
+    return found
+
+
+def chance_limit(
+    y: NDArray[np.int64], n_outputs: int, *, level: float = 0.95, draws: int = 20_000
+) -> float:
+    """Balanced accuracy that a guesser exceeds by luck in 1 - `level` of all tests of this size.
+
+    Few windows make it far higher than 1 / n_outputs (Mueller-Putz et al. 2008; Combrisson and
+    Jerbi 2015). By simulation, always with the same seed.
+
+    Parameters
+    ----------
+    y : (n,) true classes.
+    """
+    counts = np.bincount(y, minlength=n_outputs)
+    counts = counts[counts > 0]
+    hits = np.random.default_rng(0).binomial(counts, 1 / n_outputs, size=(draws, len(counts)))
+    return float(np.quantile((hits / counts).mean(axis=1), level, method="higher"))
 
 
 def mean_std(values: list[float]) -> dict[str, float | list[float]]:

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from distill.metrics import agreement, by_subject, evaluate, mean_std, selection_metric, softmax
+from distill.metrics import (
+    TITLES,
+    agreement,
+    by_subject,
+    chance,
+    chance_limit,
+    evaluate,
+    mean_std,
+    selection_metric,
+    softmax,
+)
 
 
 def logits_of(predicted, n_outputs):
@@ -61,3 +71,29 @@ def test_by_subject():
 def test_mean_and_sample_deviation():
     assert mean_std([1.0, 2.0]) == {"mean": 1.5, "std": 0.707107, "values": [1.0, 2.0]}
     assert mean_std([0.3]) == {"mean": 0.3, "std": 0.0, "values": [0.3]}
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.8, 0.2), (0.25, 0.25, 0.25, 0.25), (0.6, 0.3, 0.1)]
+)
+def test_chance_is_what_guessing_gives(shares):
+    n_outputs, rng = len(shares), np.random.default_rng(0)
+    y = np.repeat(np.arange(n_outputs), (40_000 * np.array(shares)).astype(int))
+    guessed = evaluate(rng.standard_normal((len(y), n_outputs)), y)
+    assert chance(y, n_outputs) == pytest.approx(guessed, abs=0.015)
+    assert set(guessed) <= set(TITLES)
+
+
+@pytest.mark.parametrize("counts", [(20, 20), (300, 300), (30, 10, 20)])
+def test_the_limit_of_chance_is_exceeded_by_one_guesser_in_twenty(counts):
+    y, rng = np.repeat(np.arange(len(counts)), counts), np.random.default_rng(5)
+    limit = chance_limit(y, len(counts))
+    scores = [evaluate(logits_of(rng.integers(0, len(counts), len(y)), len(counts)), y)
+              ["balanced_accuracy"] for _ in range(600)]  # fmt: skip
+    assert 0.015 < np.mean(np.array(scores) > limit + 1e-9) < 0.08
+    assert chance_limit(np.repeat(y, 10), len(counts)) < limit
+
+
+def test_the_limit_of_a_class_without_windows_is_that_of_the_others():
+    y = np.repeat([0, 2], 25)
+    assert chance_limit(y, 3) == pytest.approx(0.44)  # 95 % of binomials of 50 at 1/3: 22 of 50
