@@ -231,6 +231,13 @@ class MiC(nn.Module):
         student._fold_readout()
         return student.eval()
 
+    def stages(self) -> tuple[nn.Module, ...]:
+        """What the deployed form runs, in this order."""
+        if not self.folded:
+            raise RuntimeError("only the deployed form is a plain chain")
+        return (self.stem, self.encoder, self.compress, self.settle, self.pool, self.over_patches,
+                self.readout)  # fmt: skip
+
     def _fold_readout(self) -> None:
         """Mean over patches and Linear as one convolution over the patches."""
         assert isinstance(self.readout, nn.Sequential)

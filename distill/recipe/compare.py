@@ -43,11 +43,7 @@ class ArmTable(Table):
 
     def student_of(self, base: StudentTable) -> StudentTable:
         """[student] of the recipe with this arm's keys in place of its own."""
-        given = {
-            **base.model_dump(exclude_unset=True),
-            **self.student.model_dump(exclude_unset=True),
-        }
-        return StudentTable(**given)
+        return base.replaced(self.student)
 
 
 class CompareTable(Table):

@@ -60,7 +60,7 @@ TRAINED = "epochs = 1\nbatch = 8\n\n"  # [teacher]'s
          "key 'data.simulate.n_trial' is unknown; did you mean 'n_trials'?"),
         ("[student]", "[studnt]", "[studnt]", "key 'studnt' is unknown; did you mean 'student'?"),
         ("[student]", "[student]\nzzz = 1", "zzz = 1",
-         "key 'student.zzz' is unknown; known: batch, blocks,"),
+         "key 'student.zzz' is unknown; known: arguments, batch, blocks,"),
         ("seconds = 2.0\nband", 'seconds = "two"\nband', 'seconds = "two"',
          "signal.seconds: Input should be a valid number"),
         ('name = "labram"', 'name = "eegnet"', 'name = "eegnet"',
