@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
 from pathlib import Path
@@ -27,21 +28,23 @@ def save_weights(module: nn.Module, path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """State dict of a .safetensors, .pt, .pth or .pth.tar file (weights only).
+    """State dict of a .safetensors file, or of any file of torch.save (weights only).
 
     Raises
     ------
     InputError
         Missing or damaged file, a file that would need unpickling of objects, no state dict.
     """
-    if not path.exists():
+    if not path.is_file():
         raise InputError("checkpoint not found", where=path, todo="Check the path.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        # Training scripts keep their command line beside the weights: plain values by name.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
         raise InputError(
             "checkpoint holds Python objects, not only weights, and is not loaded",

@@ -25,19 +25,29 @@ def tap(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     Raises
     ------
     InputError
-        A path names no submodule; the error lists the nearest parent's children.
+        A path names no submodule; the error lists the nearest parent's children. Or, when the
+        block ends, a later layer has written into what was recorded: it is no longer what the
+        tapped layer gave.
     """
     recorded: dict[str, Tensor] = {}
+    versions: dict[str, int] = {}
     handles = []
+
+    def keep(key: str, value: Any) -> None:
+        value = value[0] if isinstance(value, tuple) else value
+        recorded[key] = value
+        if isinstance(value, Tensor) and not value.is_inference():
+            versions[key] = value._version
+
     try:
         for path in paths:
             module = submodule(model, path.removesuffix(INPUT))
 
             def outgoing(_m: nn.Module, _args: object, output: Any, key: str = path) -> None:
-                recorded[key] = output[0] if isinstance(output, tuple) else output
+                keep(key, output)
 
             def incoming(_m: nn.Module, args: tuple[Any, ...], key: str = path) -> None:
-                recorded[key] = args[0]
+                keep(key, args)
 
             if path.endswith(INPUT):
                 handles.append(module.register_forward_pre_hook(incoming))
@@ -47,6 +57,13 @@ def tap(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+    changed = [key for key, version in versions.items() if recorded[key]._version != version]
+    if changed:
+        raise InputError(
+            "a later layer works in place on the output of this one",
+            where=", ".join(changed),
+            todo="Tap that layer instead, or make it work out of place (inplace=False).",
+        )
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:

@@ -11,6 +11,7 @@ from distill.teachers.architecture import Architecture
 from distill.teachers.biot import BIOT
 from distill.teachers.cbramod import CBRAMOD
 from distill.teachers.eegpt import EEGPT
+from distill.teachers.hub import locate
 from distill.teachers.labram import LABRAM
 from distill.teachers.protocol import SignalNeeds
 from distill.teachers.tapped import TappedTeacher
@@ -75,8 +76,9 @@ def build_teacher(
     ----------
     name : one of :data:`ARCHITECTURES`.
     n_layers : depth; None is the published one. A checkpoint must have the same depth.
-    checkpoint : file in braindecode's or the authors' key names; its head may be absent or of
-        another size (it is then new), everything else must match key by key.
+    checkpoint : file, or hub id (see :func:`distill.teachers.hub.locate`), in braindecode's or
+        the authors' key names; its head may be absent or of another size (it is then new),
+        everything else must match key by key.
 
     Raises
     ------
@@ -100,7 +102,6 @@ def build_teacher(
         origin=partial(build_teacher, name, signal, n_outputs, n_layers=depth, dropout=dropout),
     )
     if checkpoint is not None:
-        path = Path(checkpoint)
-        state = arch.keys.convert(read_state(path), model)
-        teacher.fresh = tuple(load_strict(model, state, where=path, new=arch.keys.new))
+        state = arch.keys.convert(read_state(locate(checkpoint)), model)
+        teacher.fresh = tuple(load_strict(model, state, where=checkpoint, new=arch.keys.new))
     return teacher

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distill.taps import tap
 from distill.teachers.protocol import TokenLayout
-from distill.teachers.tokens import TokenForm, patch_weights
+from distill.teachers.tokens import TokenForm
 from targets.errors import InputError
 
 
@@ -75,21 +75,16 @@ class TappedTeacher(nn.Module):
         with tap(self.model, self.layers) as recorded:
             logits = self(x)
         return logits, torch.stack(
-            [self._tokens(path, recorded, len(x)) for path in self.layers], 1
+            [self.tokens(path, recorded.get(path), len(x)) for path in self.layers], 1
         )
 
-    def _tokens(self, path: str, recorded: dict[str, Tensor], batch: int) -> Tensor:
-        if path not in recorded:
-            raise InputError("layer takes no part in the model's forward", where=path)
+    def tokens(self, path: str, output: Tensor | None, batch: int) -> Tensor:
+        """Tokens (batch, n_chans, n_patches, d) of what a layer gave for `batch` windows."""
         lay = self.layout
         try:
-            grid = self._form.grid(recorded[path], batch, lay.n_chans)
-            weights = patch_weights(grid.shape[2], lay.n_patches, self._form)
+            return self._form.tokens(output, batch, lay.n_chans, lay.n_patches)
         except ValueError as err:
-            raise InputError(f"layer's output {err}", where=path) from None
-        if weights is None:
-            return grid
-        return torch.einsum("ps,bcsd->bcpd", weights.to(grid), grid)
+            raise InputError(f"layer {err}", where=path) from None
 
     @property
     def head_prefix(self) -> str:

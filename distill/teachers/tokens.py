@@ -7,7 +7,7 @@ guessing from sizes; the reduction to the patch grid is an average over time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -51,6 +51,28 @@ class TokenForm:
     def joined_chans(self) -> bool:
         """Whether the number of channels cannot be read from the tensor and must be given."""
         return "(chans steps)" in self.axes or "(steps chans)" in self.axes
+
+    def tokens(self, x: Any, batch: int, n_chans: int, n_patches: int) -> Tensor:
+        """Tokens (batch, chans, n_patches, d) of a layer's output.
+
+        Parameters
+        ----------
+        x : the output; None where the layer did not run.
+        n_chans : channels, for forms that join them with the steps.
+
+        Raises
+        ------
+        ValueError
+            No output, no tensor, other axes than the form says, too few steps in time.
+        """
+        if not isinstance(x, Tensor):
+            raise ValueError(
+                "takes no part in the model's forward" if x is None else
+                f"gives {type(x).__name__}, not a tensor"
+            )  # fmt: skip
+        grid = self.grid(x, batch, n_chans)
+        weights = patch_weights(grid.shape[2], n_patches, self)
+        return grid if weights is None else torch.einsum("ps,bcsd->bcpd", weights.to(grid), grid)
 
     def grid(self, x: Tensor, batch: int, n_chans: int) -> Tensor:
         """Tokens (batch, chans, steps, d) of a tapped output.
