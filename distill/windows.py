@@ -147,7 +147,7 @@ def _assign(names: NDArray[np.str_], groups: dict[str, tuple[str, ...]], what: s
 def split_windows(
     windows: Windows, kind: str, groups: dict[str, tuple[str, ...]]
 ) -> dict[str, Windows]:
-    """Split into train, val and test.
+    """Split into train, val and test, and teacher where `groups` has that.
 
     Parameters
     ----------
@@ -177,7 +177,8 @@ def split_windows(
     else:
         key = windows.subject if kind == "cross_subject" else windows.session
         names = np.asarray(_assign(key, groups, kind.removeprefix("cross_")))
-    parts = {split: windows.select(names == split) for split in SPLIT_NAMES}
+    wanted = (*SPLIT_NAMES, *(("teacher",) if "teacher" in groups else ()))
+    parts = {split: windows.select(names == split) for split in wanted}
     for split, chosen in parts.items():
         absent = [windows.labels[k] for k in range(windows.n_outputs) if not np.any(chosen.y == k)]
         if absent:
@@ -187,3 +188,45 @@ def split_windows(
                 todo="Give it more subjects, sessions or windows.",
             )
     return parts
+
+
+def label_subset(windows: Windows, n: int, seed: int) -> NDArray[np.bool_]:
+    """Which `n` windows keep their label: a mask (len(windows),).
+
+    Classes get equal shares, and within a class the subjects take turns, as long as they have
+    windows left. The windows stand in one order that `seed` decides and the first `n` are taken,
+    so that the subset of a smaller `n` lies within that of a larger one: a curve over `n` compares
+    more labels, not other labels.
+
+    Raises
+    ------
+    InputError
+        Fewer windows than classes, or more than there are.
+    """
+    rng = np.random.default_rng(seed)
+    present = rng.permutation(np.unique(windows.y))
+    subjects, who = np.unique(windows.subject, return_inverse=True)
+    if not len(present) <= n <= len(windows):
+        raise InputError(
+            "number of labelled windows does not fit the training split",
+            where="[split] labelled", value=n,
+            limit=f"{len(present)} (one a class) to {len(windows)} (all)",
+        )  # fmt: skip
+    # Windows of each (class, subject) in a drawn order; one is taken off the end at a time.
+    drawn = rng.permutation(len(windows))
+    order = drawn[np.lexsort((who[drawn], windows.y[drawn]))]
+    counts = np.zeros((windows.n_outputs, len(subjects)), dtype=np.int64)
+    np.add.at(counts, (windows.y, who), 1)
+    ends = np.cumsum(counts).reshape(counts.shape)
+    turn = rng.permutation(len(subjects))
+    taken = np.zeros_like(counts)
+    mask = np.zeros(len(windows), dtype=bool)
+    for _ in range(n):
+        open_classes = [k for k in present if np.any(taken[k] < counts[k])]
+        k = min(open_classes, key=lambda k: taken[k].sum())
+        # The subject with the fewest labels of this class, then the fewest of all, then by draw.
+        left = np.flatnonzero(taken[k] < counts[k])
+        who_next = left[np.lexsort((turn[left], taken[:, left].sum(axis=0), taken[k, left]))[0]]
+        taken[k, who_next] += 1
+        mask[order[ends[k, who_next] - taken[k, who_next]]] = True
+    return mask

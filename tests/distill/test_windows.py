@@ -1,10 +1,11 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from distill.signal import SignalSpec
-from distill.windows import Windows, concatenate, split_windows
+from distill.windows import Windows, concatenate, label_subset, split_windows
 from targets.errors import InputError
 
 SIGNAL = SignalSpec(ch_names=("C3", "C4"), sfreq=100, n_times=10)
@@ -145,3 +146,52 @@ def test_a_split_without_a_class_is_refused():
         split_windows(
             only_rest, "cross_subject", {"train": ("S0",), "val": ("S1",), "test": ("S2",)}
         )
+
+
+def test_the_teachers_own_subjects_are_a_split_where_given():
+    groups = {"train": ("S0",), "val": ("S1",), "test": ("S2",), "teacher": ("S3",)}
+    parts = split_windows(made(n_subjects=4), "cross_subject", groups)
+    assert parts["teacher"].subjects == ("S3",)
+    assert parts["train"].subjects == ("S0",)
+    with pytest.raises(InputError, match=r"'S0' stands twice .*\(found train and teacher\)"):
+        split_windows(made(), "cross_subject", {**groups, "teacher": ("S0",)})
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 7, 12, 25, 59, 60])
+def test_labels_are_kept_evenly_over_classes_and_subjects(n):
+    windows = made()  # 3 subjects, 20 windows each
+    chosen = windows.select(label_subset(windows, n, seed=5))
+    assert len(chosen) == n
+    assert np.ptp(np.bincount(chosen.y, minlength=2)) <= 1
+    by_subject = [int(np.sum(chosen.subject == name)) for name in windows.subjects]
+    assert np.ptp(by_subject) <= 1
+    for label in (0, 1):
+        here = [int(np.sum((chosen.subject == s) & (chosen.y == label))) for s in windows.subjects]
+        assert np.ptp(here) <= 1
+
+
+def test_more_labels_contain_fewer_and_the_seed_decides():
+    windows = made(n_subjects=5)
+    masks = [label_subset(windows, n, seed=1) for n in range(2, len(windows) + 1)]
+    for less, more in pairwise(masks):
+        assert not np.any(less & ~more)
+    np.testing.assert_array_equal(masks[8], label_subset(windows, 10, seed=1))
+    assert np.any(masks[8] != label_subset(windows, 10, seed=2))
+
+
+def test_a_small_class_or_subject_gives_all_it_has():
+    windows = made()
+    few = np.flatnonzero((windows.subject != "S1") | (windows.y == 0))
+    few = few[(windows.y[few] == 0) | (np.arange(len(few)) < 8)]  # 4 windows of task, all of S0
+    rare = windows.select(few)
+    assert np.bincount(rare.y).tolist() == [30, 4]
+    chosen = rare.select(label_subset(rare, 20, seed=0))
+    assert np.bincount(chosen.y).tolist() == [16, 4]
+
+
+@pytest.mark.parametrize("n", [1, 61])
+def test_a_number_of_labels_that_does_not_fit_is_refused(n):
+    with pytest.raises(
+        InputError, match=rf"labelled: .*\(found {n}, allowed 2 \(one a class\) to 60"
+    ):
+        label_subset(made(), n, seed=0)
