@@ -160,15 +160,25 @@ class Task(pl.LightningModule):
 
     monitor = "val_selection"
 
-    def __init__(self, network: nn.Module, n_outputs: int, options: FitOptions) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        n_outputs: int,
+        options: FitOptions,
+        columns: list[int] | None = None,
+    ) -> None:
         super().__init__()
-        self.network, self.options = network, options
+        self.network, self.options, self.columns = network, options, columns
         self.metric = f"val_{selection_metric(n_outputs)}"
         self._seen: list[tuple[Tensor, Tensor]] = []
 
+    def seen(self, x: Tensor) -> Tensor:
+        """Windows (batch, n_chans, n_times) with the electrodes that the network has."""
+        return x if self.columns is None else x[:, self.columns]
+
     def validation_step(self, batch: Any, batch_index: int) -> None:
         """Keep logits and labels until the epoch ends."""
-        x, y = batch[0], batch[1]
+        x, y = self.seen(batch[0]), batch[1]
         self._seen.append((self.network(x).detach(), y))
 
     def on_validation_epoch_end(self) -> None:
@@ -227,15 +237,20 @@ class StudentTask(Task):
     network: Any  # a Student, which is a module too
 
     def __init__(
-        self, network: Student, method: Method, n_outputs: int, options: FitOptions
+        self,
+        network: Student,
+        method: Method,
+        n_outputs: int,
+        options: FitOptions,
+        columns: list[int] | None = None,
     ) -> None:
         assert isinstance(network, nn.Module)
-        super().__init__(network, n_outputs, options)
+        super().__init__(network, n_outputs, options, columns)
         self.method = method
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """One batch; returns the loss."""
-        named, notes = self.method.losses(self.network, Batch(*batch))
+        named, notes = self.method.losses(self.network, Batch(self.seen(batch[0]), *batch[1:]))
         total = torch.stack(list(named.values())).sum()
         columns = {**named, **notes, "loss": total}
         self.log_dict(
@@ -375,8 +390,18 @@ def history(folder: Path) -> dict[str, list[float]]:
     }
 
 
-def predict(network: nn.Module, x: NDArray[np.float32], batch: int = 128) -> NDArray[np.float32]:
-    """Logits (n, n_outputs) of windows (n, n_chans, n_times), in eval mode, without gradients."""
+def predict(
+    network: nn.Module,
+    x: NDArray[np.float32],
+    batch: int = 128,
+    columns: list[int] | None = None,
+) -> NDArray[np.float32]:
+    """Logits (n, n_outputs) of windows (n, n_chans, n_times), in eval mode, without gradients.
+
+    columns : the channels that the network sees, in its order; None for all.
+    """
     network.eval()
     with torch.no_grad():
-        return np.concatenate([network(part).numpy() for part in batches(x, batch)])
+        parts = batches(x, batch)
+        seen = parts if columns is None else (part[:, columns] for part in parts)
+        return np.concatenate([network(part).numpy() for part in seen])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,16 @@ import numpy as np
 import onnx
 import torch
 
+from distill.arms import Job
+from distill.folder import RunFolder, open_folder
 from distill.metrics import agreement, evaluate
 from distill.provenance import git_commit, versions
-from distill.recipe import Recipe, load_recipe
-from distill.run import load_trained_student, load_trained_teacher
+from distill.recipe import Recipe
+from distill.recipe.student import StudentTable
+from distill.stages import load_student, load_teacher
+from distill.students import student_columns, student_signal
 from distill.training import predict
-from distill.windows import Windows, split_windows
+from distill.windows import Windows
 from export import card, from_onnx, manifest, qdq, quantize, tflite
 from export.c.generate import GeneratedLibrary, generate
 from export.footprint import footprint
@@ -54,16 +58,19 @@ class Options:
 
 @dataclass(frozen=True)
 class _Run:
-    """A finished run folder, opened."""
+    """A finished run folder, opened: the windows are as the student sees them."""
 
-    folder: Path
-    recipe: Recipe
+    run: RunFolder
     results: dict[str, Any]
     splits: dict[str, Windows]
 
     @property
-    def seed_folder(self) -> Path:
-        return self.folder / f"seed_{self.results['selected_seed']}"
+    def recipe(self) -> Recipe:
+        return self.run.recipe
+
+    @property
+    def seed(self) -> int:
+        return int(self.results["selected_seed"])
 
 
 def open_run(folder: Path) -> _Run:
@@ -72,23 +79,37 @@ def open_run(folder: Path) -> _Run:
     Raises
     ------
     InputError
-        No run, or a run that was interrupted.
+        No run, a run that was interrupted, or one whose student is none that can be exported.
     """
-    if not (folder / "run.json").is_file():
+    run = open_folder(folder)
+    if not run.complete:
         raise InputError(
-            "no run here", where=folder, value="no run.json",
-            todo="Give a folder that dlink-distill wrote.",
-        )  # fmt: skip
-    state = read_json(folder / "run.json", "run")
-    if state.get("status") != "complete":
-        raise InputError(
-            "the run is not finished", where=folder, value=state.get("status"),
+            "the run is not finished", where=folder, value=run.state["status"],
             todo=f"Finish it: dlink-distill {folder / 'recipe.toml'} -o {folder} --resume",
         )  # fmt: skip
-    recipe = load_recipe(folder / "recipe.toml")
-    windows = Windows.load(folder / "windows")
-    splits = split_windows(windows, recipe.split.kind, recipe.split.groups())
-    return _Run(folder, recipe, read_json(folder / "results.json", "results"), splits)
+    if run.comparison:
+        raise InputError(
+            "this folder holds a comparison, whose students are many", where=folder,
+            todo="Put the arm that won into [student] and [method] and run dlink-distill RECIPE.",
+        )  # fmt: skip
+    student = run.recipe.student
+    if student.name != "mic":
+        raise InputError(
+            f"a {student.label} cannot be exported: its operators are not those of every target",
+            where=folder, value=f'[student] name = "{student.name}"', limit='"mic"',
+            todo="Distil a MiC.",
+        )  # fmt: skip
+    splits = {name: _seen(windows, student) for name, windows in run.splits.items()}
+    return _Run(run, read_json(folder / "results.json", "results"), splits)
+
+
+def _seen(windows: Windows, student: StudentTable) -> Windows:
+    """Windows with the student's electrodes only."""
+    if not student.ch_names:
+        return windows
+    columns = student_columns(student, windows.signal)
+    signal = student_signal(student, windows.signal)
+    return replace(windows, x=np.asarray(windows.x)[:, columns], signal=signal)
 
 
 def _may_replace(out: Path) -> None:
@@ -128,14 +149,13 @@ class _Builder:
     def __init__(self, run: _Run, part: Path, options: Options, say: Say) -> None:
         self.run, self.part, self.options, self.say = run, part, options, say
         train = run.splits["train"]
-        self.student = load_trained_student(
-            run.recipe, train, run.seed_folder, options.arm
-        ).deploy()
-        self.teacher = (
-            load_trained_teacher(run.recipe, train, run.seed_folder)
-            if options.with_teacher
-            else None
-        )
+        self.student = load_student(run.run, Job(options.arm, run.seed)).deploy()
+        self.teacher = load_teacher(run.run, run.seed) if options.with_teacher else None
+        if self.teacher is not None and run.recipe.student.ch_names:
+            raise InputError(
+                "the teacher sees other electrodes than the student", where="--with-teacher",
+                todo="Leave it out: one signal contract serves one set of electrodes.",
+            )  # fmt: skip
         self.calibration = train.select(spread(train, options.n_calibration))
         self.library: GeneratedLibrary
         self.parities: list[tuple[str, ParityResult]] = []
@@ -278,7 +298,7 @@ class _Builder:
         )
 
     def _provenance(self) -> dict[str, Any]:
-        state = read_json(self.run.folder / "run.json", "run")
+        state = read_json(self.run.run.path / "run.json", "run")
         return {
             "recipe": state["recipe"],
             "recipe_hash": state["recipe_hash"],

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from distill.methods.dlink import DLinkConfig
 from distill.methods.registry import MethodTable
+from distill.recipe.compare import CompareTable
 from distill.recipe.data import DataTable
 from distill.recipe.faults import sentence
 from distill.recipe.signal import SignalTable
@@ -32,6 +33,7 @@ class Recipe(Table):
     teacher: TeacherTable = TeacherTable()
     student: StudentTable = StudentTable()
     method: MethodTable = DLinkConfig()
+    compare: CompareTable | None = None
 
     @field_validator("seeds")
     @classmethod
@@ -48,9 +50,9 @@ class Recipe(Table):
         InputError
             [signal] contradicts the teacher or itself.
         """
-        from distill.teachers import architecture, check_signal
+        from distill import teachers
 
-        needs, table = architecture(self.teacher.name).needs, self.signal
+        needs, table = teachers.needs(self.teacher), self.signal
         sfreq = table.sfreq or needs.sfreq
         try:
             spec = SignalSpec(
@@ -65,7 +67,7 @@ class Recipe(Table):
             )
         except ValidationError as err:
             raise InputError(err.errors()[0]["msg"], where="[signal]") from None
-        check_signal(self.teacher.name, spec)
+        teachers.check(self.teacher, spec)
         return spec
 
     @property

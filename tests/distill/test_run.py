@@ -7,13 +7,17 @@ import torch
 from safetensors.torch import load_file
 
 from distill import run as run_module
+from distill import stages
+from distill.arms import Job
 from distill.checkpoints import state_hash
+from distill.folder import RunFolder, open_folder
 from distill.metrics import evaluate
 from distill.mic import MiC
 from distill.recipe import load_recipe
-from distill.run import ARMS, load_trained_student, load_trained_teacher, make_student, run
+from distill.run import ARMS, run
+from distill.stages import load_student, load_teacher, make_student
 from distill.training import history, predict
-from distill.windows import Windows
+from distill.windows import Windows, split_windows
 from targets.errors import InputError
 
 
@@ -21,11 +25,23 @@ def seed_folder(finished):
     return finished.folder / "seed_0"
 
 
+def train_seed(recipe_path, splits, folder, seed):
+    """Teacher and both arms of one seed, on the given splits."""
+    here = RunFolder(folder, load_recipe(recipe_path))
+    here.__dict__["splits"] = splits
+    stages.fit_teacher(here, seed)
+    for arm in ("distilled", "matched"):
+        stages.fit_student(here, Job(arm, seed))
+    return here
+
+
 def test_folder_holds_everything_and_nothing_half_written(finished):
     names = {p.relative_to(finished.folder).as_posix() for p in finished.folder.rglob("*")}
     assert {
         "recipe.toml", "run.json", "results.json", "windows/x.npy", "windows/index.json",
-        "seed_0/router.json", "seed_0/scores.json",
+        "seed_0/distilled/router.json",
+        *(f"seed_0/{arm}/scores.json" for arm in ARMS),
+        *(f"seed_0/{arm}/test_logits.npy" for arm in ARMS),
         *(f"seed_0/{arm}/weights.safetensors" for arm in ARMS),
         *(f"seed_0/{arm}/checkpoints/best.ckpt" for arm in ARMS),
     } <= names  # fmt: skip
@@ -76,12 +92,12 @@ def test_student_counts_are_the_deployed_ones(finished):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_saved_weights_give_the_reported_figures(finished, splits, arm):
-    folder, test = seed_folder(finished), splits["test"]
+    here, test = open_folder(finished.folder), splits["test"]
     if arm == "teacher":
-        network = load_trained_teacher(finished.recipe, test, folder)
+        network = load_teacher(here, 0)
         assert state_hash(network.model) == finished.results["teacher_hash"]
     else:
-        network = load_trained_student(finished.recipe, test, folder, arm)
+        network = load_student(here, Job(arm, 0))
     found = evaluate(predict(network, test.x), test.y)
     for name, value in found.items():
         assert finished.results["arms"][arm][name]["values"] == [pytest.approx(value, abs=1e-5)]
@@ -97,16 +113,17 @@ def test_distilled_and_matched_start_from_equal_weights_and_end_apart(
             starts[name] = {k: v.clone() for k, v in task.network.state_dict().items()}
         return fit(task, *args, name=name, **kwargs)
 
-    fit = run_module.fit
-    monkeypatch.setattr(run_module, "fit", watch)
-    recipe = load_recipe(tiny_recipe)
-    run_module.run_seed(recipe, splits, tmp_path, 5, run_module.Launch())
+    fit = stages.fit
+    monkeypatch.setattr(stages, "fit", watch)
+    here = train_seed(tiny_recipe, splits, tmp_path, 5)
     distilled, matched = starts["seed 5 distilled"], starts["seed 5 matched"]
     assert all(torch.equal(distilled[key], matched[key]) for key in distilled)
-    ends = [load_file(tmp_path / arm / "weights.safetensors") for arm in ("distilled", "matched")]
+    ends = [
+        load_file(here.job(Job(arm, 5)) / "weights.safetensors") for arm in ("distilled", "matched")
+    ]
     assert not all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
     torch.manual_seed(123)
-    fresh = make_student(recipe, splits["train"], 5).state_dict()
+    fresh = make_student(here.recipe, splits["train"], 5).state_dict()
     assert all(torch.equal(fresh[key], distilled[key]) for key in fresh)
 
 
@@ -117,11 +134,11 @@ def test_the_test_split_is_never_trained_or_selected_on(finished, tiny_recipe, t
     y = np.where(windows.subject == "S03", 1 - windows.y, windows.y)
     spoiled = Windows(windows.x, y, windows.subject, windows.session, windows.labels,
                       windows.signal)  # fmt: skip
-    splits = run_module.split_windows(spoiled, "cross_subject", recipe.split.groups())
-    run_module.run_seed(recipe, splits, tmp_path, 0, run_module.Launch())
+    splits = split_windows(spoiled, "cross_subject", recipe.split.groups())
+    train_seed(tiny_recipe, splits, tmp_path, 0)
     for arm in ARMS:
         a = load_file(seed_folder(finished) / arm / "weights.safetensors")
-        b = load_file(tmp_path / arm / "weights.safetensors")
+        b = load_file(tmp_path / "seed_0" / arm / "weights.safetensors")
         assert all(torch.equal(a[key], b[key]) for key in a), arm
 
 
@@ -147,7 +164,7 @@ def test_resume_of_nothing_begins_and_leftovers_of_a_kill_go(tiny_recipe, tmp_pa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "run_seed", killed)
+        patch.setattr(run_module, "fit_teacher", killed)
         with pytest.raises(KeyboardInterrupt):
             run(tiny_recipe, tmp_path / "r", resume=True)
         leftover = tmp_path / "r" / ".windows.abc.part"
@@ -176,18 +193,19 @@ def test_an_interrupt_before_the_windows_are_ready_leaves_no_folder(
 
 def test_best_seed_is_chosen_on_validation_and_all_are_reported(finished, splits, tmp_path):
     recipe = finished.recipe.model_copy(update={"seeds": (0, 1)})
-    scores = json.loads((seed_folder(finished) / "scores.json").read_text())
+    here = RunFolder(tmp_path, recipe)
+    here.__dict__["splits"] = splits
     for seed, (val, test) in {0: (0.6, 0.9), 1: (0.8, 0.5)}.items():
-        folder = tmp_path / f"seed_{seed}"
         for arm in ARMS:
-            (folder / arm).mkdir(parents=True)
-        weights = (seed_folder(finished) / "teacher" / "weights.safetensors").read_bytes()
-        (folder / "teacher" / "weights.safetensors").write_bytes(weights)
-        (folder / "router.json").write_text((seed_folder(finished) / "router.json").read_text())
-        scores["val"]["distilled"]["auroc"] = val
-        scores["test"]["distilled"]["auroc"] = test
-        (folder / "scores.json").write_text(json.dumps(scores))
-    results = run_module.summarise(recipe, splits, tmp_path)
+            source, folder = seed_folder(finished) / arm, tmp_path / f"seed_{seed}" / arm
+            folder.mkdir(parents=True)
+            scores = json.loads((source / "scores.json").read_text())
+            scores["val"]["auroc"], scores["test"]["auroc"] = val, test
+            (folder / "scores.json").write_text(json.dumps(scores))
+            (folder / "weights.safetensors").write_bytes(
+                (source / "weights.safetensors").read_bytes()
+            )
+    results = run_module.summarise(here)
     assert results["selected_seed"] == 1
     assert results["arms"]["distilled"]["auroc"] == {
         "mean": 0.7, "std": pytest.approx(0.282843), "values": [0.9, 0.5],
