@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -70,12 +71,18 @@ def _listed(keys: list[str]) -> str:
 
 
 def load_strict(
-    module: nn.Module, state: dict[str, Tensor], *, where: object, new: tuple[str, ...] = ()
+    module: nn.Module,
+    state: dict[str, Tensor],
+    *,
+    where: object,
+    new: tuple[str, ...] = (),
+    names: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Load a state dict strictly.
 
     Parameters
     ----------
+    names : what the file itself calls a key, where keys have been renamed on the way here.
     new : prefixes of keys that may be absent or of another shape because this task replaces them
         (the classification head).
 
@@ -100,7 +107,8 @@ def load_strict(
         if is_new(key) and (key not in state or state[key].shape != own[key].shape)
     ]
     missing = [key for key in own if key not in state and key not in fresh]
-    unexpected = [key for key in state if key not in own and not is_new(key)]
+    called = names or {}
+    unexpected = [called.get(key, key) for key in state if key not in own and not is_new(key)]
     shapes = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own

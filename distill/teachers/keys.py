@@ -9,10 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from targets.errors import InputError
+
 State = dict[str, Tensor]
+
+
+class Converted(NamedTuple):
+    """A state dict in braindecode's names, and the file's own name of each key."""
+
+    state: State
+    names: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -22,9 +32,9 @@ class KeyMap:
     Attributes
     ----------
     marks : a regular expression; a key that it matches betrays the authors' naming.
-    rename : (regular expression, replacement), applied one after another to each key.
-    drop : keys (in the authors' names, after `rename`) of parts that the model does not have:
-        pre-training heads and the like.
+    rename : (regular expression, replacement), applied one after another to each such key.
+    drop : keys, after `rename`, of parts that the model does not have: pre-training heads and the
+        like.
     new : prefixes of parts that pre-training does not have: the head, and what only fine-tuning
         adds. They stay fresh where the checkpoint lacks them.
     fit : adapts what depends on the window or the montage; for both namings.
@@ -36,18 +46,30 @@ class KeyMap:
     new: tuple[str, ...] = ("final_layer.",)
     fit: Callable[[State, nn.Module], State] | None = None
 
-    def convert(self, state: State, model: nn.Module) -> State:
-        """The state dict in braindecode's names, fitted to the model."""
-        if all(key.startswith("module.") for key in state):  # saved from a DataParallel wrapper
-            state = {key.removeprefix("module."): value for key, value in state.items()}
-        if any(re.match(self.marks, key) for key in state):
-            state = {self._renamed(key): value for key, value in state.items()}
-            state = {
-                key: value
-                for key, value in state.items()
-                if not any(re.match(pattern, key) for pattern in self.drop)
-            }
-        return state if self.fit is None else self.fit(state, model)
+    def convert(self, state: State, model: nn.Module, *, where: object) -> Converted:
+        """The state dict in braindecode's names, fitted to the model.
+
+        Raises
+        ------
+        InputError
+            Two keys of the file name the same weight.
+        """
+        # "module." in front of every key: saved from a DataParallel wrapper.
+        prefix = "module." if all(key.startswith("module.") for key in state) else ""
+        plain = {name.removeprefix(prefix): name for name in state}
+        theirs = any(re.match(self.marks, key) for key in plain)
+        names: dict[str, str] = {}
+        for key, name in plain.items():
+            new = self._renamed(key) if theirs else key
+            if any(re.match(pattern, new) for pattern in self.drop):
+                continue
+            if new in names:
+                raise InputError(
+                    f"checkpoint names one weight twice: {names[new]} and {name}", where=where
+                )
+            names[new] = name
+        found = {key: state[name] for key, name in names.items()}
+        return Converted(found if self.fit is None else self.fit(found, model), names)
 
     def _renamed(self, key: str) -> str:
         for pattern, replacement in self.rename:

@@ -102,6 +102,9 @@ def build_teacher(
         origin=partial(build_teacher, name, signal, n_outputs, n_layers=depth, dropout=dropout),
     )
     if checkpoint is not None:
-        state = arch.keys.convert(read_state(locate(checkpoint)), model)
-        teacher.fresh = tuple(load_strict(model, state, where=checkpoint, new=arch.keys.new))
+        found = arch.keys.convert(read_state(locate(checkpoint)), model, where=checkpoint)
+        fresh = load_strict(
+            model, found.state, where=checkpoint, new=arch.keys.new, names=found.names
+        )
+        teacher.fresh = tuple(fresh)
     return teacher

@@ -1,3 +1,4 @@
+import argparse
 import pickle
 
 import pytest
@@ -28,6 +29,19 @@ def test_torch_files_with_the_usual_nesting_are_read(tmp_path, nested):
     state = net().state_dict()
     torch.save(state if nested is None else {nested: state, "epoch": 3}, tmp_path / "w.pth.tar")
     assert set(read_state(tmp_path / "w.pth.tar")) == set(state)
+
+
+def test_a_command_line_kept_beside_the_weights_does_no_harm(tmp_path):
+    args = argparse.Namespace(lr=5e-4, betas=[0.9, 0.98], output_dir="out")
+    torch.save({"model": net().state_dict(), "args": args, "epoch": 3}, tmp_path / "w.pth")
+    assert set(read_state(tmp_path / "w.pth")) == set(net().state_dict())
+
+
+def test_a_command_line_may_hide_nothing_else(tmp_path):
+    args = argparse.Namespace(callback=Unsafe())
+    torch.save({"model": net().state_dict(), "args": args}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="holds Python objects, not only weights"):
+        read_state(tmp_path / "w.pth")
 
 
 class Unsafe:
@@ -103,6 +117,41 @@ def test_a_real_third_party_checkpoint_reads_and_is_refused_by_another_model(dat
     assert sum(v.numel() for v in state.values()) == 491_492
     with pytest.raises(InputError, match="unexpected: encoder"):
         load_strict(net(), state, where=path)
+
+
+class Nested(nn.Module):
+    """A module with the parameters of a state dict under its names."""
+
+    def __init__(self, state):
+        super().__init__()
+        for key, value in state.items():
+            here = self
+            *path, last = key.split(".")
+            for piece in path:
+                if piece not in here._modules:
+                    here.add_module(piece, nn.Module())
+                here = here.get_submodule(piece)
+            here.register_parameter(last, nn.Parameter(torch.zeros_like(value)))
+
+
+def test_a_real_third_party_checkpoint_loads_strictly(data_folder):
+    path = data_folder / "eeg-gnn-ssl" / "pretrained_distance_graph_12s.pth.tar"
+    state = read_state(path)
+    model = Nested(state)
+    assert load_strict(model, state, where=path) == []
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    key = next(key for key in state if key.startswith("decoder."))
+    wrong = {k: v for k, v in state.items() if k != key} | {"decoder.other": state[key]}
+    with pytest.raises(InputError, match=rf"missing: {key}; unexpected: decoder\.other\."):
+        load_strict(model, wrong, where=path)
+    body = {k: v for k, v in state.items() if k.startswith("encoder.")}
+    assert len(load_strict(model, body, where=path, new=("decoder.",))) == 14
+
+
+def test_an_unexpected_key_is_called_what_the_file_calls_it():
+    state = net().state_dict() | {"renamed": torch.zeros(1)}
+    with pytest.raises(InputError, match=r"unexpected: theirs\."):
+        load_strict(net(), state, where="w", names={"renamed": "theirs", "0.weight": "other"})
 
 
 def test_state_hash_sees_every_weight_and_buffer():

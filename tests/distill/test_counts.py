@@ -5,7 +5,7 @@ from torch import nn
 from distill.counts import count
 from distill.mic import MiC
 from distill.signal import SignalSpec
-from distill.teachers import build_teacher
+from distill.teachers import architecture, build_teacher
 
 
 def test_convolutional_net_by_hand():
@@ -43,16 +43,21 @@ def test_counting_leaves_weights_and_statistics_alone():
 
 @pytest.mark.parametrize(
     ("name", "params", "macs"),
-    # Parameters as the authors state them (LaBraM base 5.8 M, CBraMod 4.9 M without the head).
+    # Parameters as the authors state them (LaBraM base 5.8 M, CBraMod 4.9 M without the head,
+    # BIOT 3.2 M, EEGPT 25 M).
     # LaBraM: 12 blocks x 89 tokens x 480,000 weights, 38 M of attention, the stem: 0.55 GMAC.
-    [("labram", 5.82e6, 0.55e9), ("cbramod", 4.99e6, 0.44e9)],
-)
+    # EEGPT: 8 blocks x 16 patches x 26 tokens x 12 x 512^2 weights are 10.47 of the 10.57 GMAC.
+    [("labram", 5.82e6, 0.55e9), ("cbramod", 4.99e6, 0.44e9), ("biot", 3.19e6, 0.50e9),
+     ("eegpt", 25.3e6, 10.57e9)],
+)  # fmt: skip
 def test_published_sizes_of_the_teachers(name, params, macs):
     names = ("FP1", "FP2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T7", "T8",
-             "P7", "P8", "FZ", "CZ", "PZ", "A1", "A2", "OZ")  # fmt: skip
-    signal = SignalSpec(ch_names=names, sfreq=200, n_times=800, scale=100.0)
+             "P7", "P8", "FZ", "CZ", "PZ", "FCZ", "POZ", "OZ")  # fmt: skip
+    needs = architecture(name).needs
+    signal = SignalSpec(ch_names=names, sfreq=needs.sfreq, n_times=round(4 * needs.sfreq),
+                        unit=needs.unit, scale=needs.scale)  # fmt: skip
     teacher = build_teacher(name, signal, 4)
-    counts = count(teacher, torch.zeros(1, 22, 800), "model.final_layer.")
+    counts = count(teacher, torch.zeros(1, 22, signal.n_times), f"model.{teacher.head_prefix}")
     assert counts.params == pytest.approx(params, rel=0.02)
     assert counts.macs == pytest.approx(macs, rel=0.05)
     assert 0 < counts.params_head < counts.params

@@ -49,3 +49,43 @@ def test_a_wrong_path_names_what_is_there_and_leaves_no_hook(model):
     ):
         pass
     assert not hooks(model)
+
+
+def test_what_enters_a_layer_can_be_recorded(model):
+    x = torch.randn(5, 3)
+    with tap(model, ["1.1:input", "1:input"]) as seen:
+        model(x)
+    assert torch.equal(seen["1:input"], model[0](x))
+    assert torch.equal(seen["1.1:input"], model[0](x).relu())
+    assert not [m for m in model.modules() if m._forward_pre_hooks]
+
+
+def test_of_a_tuple_the_first_entry_is_recorded():
+    attention = nn.MultiheadAttention(4, 2, batch_first=True)
+    x = torch.randn(2, 3, 4)
+    with tap(nn.ModuleDict({"a": attention}), ["a"]) as seen:
+        out, _ = attention(x, x, x)
+    assert torch.equal(seen["a"], out)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_layer_that_works_in_place_on_what_was_recorded_is_noticed(grad):
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True))
+    with (
+        torch.set_grad_enabled(grad),
+        pytest.raises(InputError, match="0: a later layer works in place on the output"),
+        tap(model, ["0"]),
+    ):
+        model(torch.randn(2, 3))
+    assert not hooks(model)
+    with torch.set_grad_enabled(grad), tap(model, ["1"]) as seen:
+        y = model(torch.randn(2, 3))
+    assert torch.equal(seen["1"], y)
+
+
+def test_gradients_reach_what_was_recorded(model):
+    with tap(model, ["0"]) as seen:
+        y = model(torch.randn(5, 3))
+    (gradient,) = torch.autograd.grad(y.sum(), seen["0"])
+    assert gradient.shape == (5, 4)
+    assert gradient.abs().sum() > 0

@@ -1,79 +1,119 @@
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from teacher_makers import NAMES, contract, make, scramble, windows
 
-from distill.checkpoints import save_weights, state_hash
+from distill.checkpoints import state_hash
 from distill.losses import time_series
 from distill.signal import SignalSpec
 from distill.taps import tap
-from distill.teachers import Teacher, architecture, build_teacher
+from distill.teachers import Teacher, architecture, build_teacher, check_signal
+from distill.teachers.biot import scaled
 from targets.errors import InputError
 
-SIGNAL = SignalSpec(ch_names=("C3", "Cz", "C4"), sfreq=200, n_times=800, scale=100.0)
-# Where the patch stem's tokens leave it, and where they are still (batch, filters, tokens, steps).
-STEMS = {
-    "labram": ("patch_embed", "patch_embed.temporal_conv.act_layer_3", 25),
-    "cbramod": ("patch_embedding", "patch_embedding.proj_in", 8),
+# What enters the first block: the stem's tokens.
+STEM = {
+    "labram": "blocks.0:input",
+    "cbramod": "encoder.layers.0:input",
+    "biot": "encoder.transformer.layers.layers.0.0:input",
+    "eegpt": "target_encoder.blocks.0:input",
 }
-both = pytest.mark.parametrize("name", list(STEMS))
+# Where the stem's maps are still (batch, filters, tokens, steps).
+MAPS = {
+    "labram": ("patch_embed.temporal_conv.act_layer_3", 25),
+    "cbramod": ("patch_embedding.proj_in", 8),
+}
+every = pytest.mark.parametrize("name", NAMES)
 
 
-def make(name, n_layers=1, n_outputs=2, **more):
-    torch.manual_seed(0)
-    return build_teacher(name, SIGNAL, n_outputs, n_layers=n_layers, **more).eval()
-
-
-@both
+@every
 def test_logits_and_hidden_states_have_the_protocols_shapes(name):
     teacher = make(name, n_layers=2)
     assert isinstance(teacher, Teacher)
-    x = torch.randn(5, 3, 800)
+    x = windows(name, 5)
     with torch.no_grad():
         logits, hidden = teacher.hidden(x)
         assert torch.equal(logits, teacher(x))
+    lay, arch = teacher.layout, architecture(name)
     assert logits.shape == (5, 2)
-    assert hidden.shape == (5, 2, 3, 4, 200)
+    assert hidden.shape == (5, 2, 3, 4, arch.d) == (5, 2, lay.n_chans, lay.n_patches, lay.d)
+    assert lay == arch.layout(contract(name))
     assert not torch.equal(hidden[:, 0], hidden[:, 1])
 
 
-@both
-def test_hidden_states_are_those_of_the_blocks_without_cls(name):
-    teacher = make(name)
-    x = torch.randn(2, 3, 800)
+def test_hidden_states_of_labram_and_cbramod_are_the_blocks_tokens():
+    for name, cls_tokens in (("labram", 1), ("cbramod", 0)):
+        teacher = make(name)
+        with torch.no_grad(), tap(teacher.model, teacher.layers) as seen:
+            _, hidden = teacher.hidden(windows(name))
+        raw = seen[teacher.layers[0]].reshape(2, -1, 200)
+        assert raw.shape[1] == 12 + cls_tokens
+        assert torch.equal(hidden[:, 0].reshape(2, 12, 200), raw[:, cls_tokens:])
+
+
+def test_hidden_states_of_eegpt_leave_the_summary_tokens_out():
+    teacher = make("eegpt")
     with torch.no_grad(), tap(teacher.model, teacher.layers) as seen:
-        _, hidden = teacher.hidden(x)
-    raw = seen[teacher.layers[0]].reshape(2, -1, 200)
-    assert raw.shape[1] == 12 + (name == "labram")
-    assert torch.equal(hidden[:, 0].reshape(2, 12, 200), raw[:, -12:])
+        _, hidden = teacher.hidden(windows("eegpt"))
+    raw = seen[teacher.layers[0]]
+    assert raw.shape == (2 * 4, 3 + 4, 512)
+    for window in range(2):
+        for patch in range(4):
+            assert torch.equal(hidden[window, 0, :, patch], raw[window * 4 + patch, :3])
 
 
-@both
+def test_hidden_states_of_biot_are_residual_sums_averaged_over_frames():
+    """Frames begin every half patch; each counts by what it shares with the patch."""
+    teacher = scramble(make("biot", n_layers=3))
+    pairs = teacher.model.encoder.transformer.layers.layers
+    with torch.no_grad(), tap(teacher.model, [STEM["biot"]]) as seen:
+        _, hidden = teacher.hidden(windows("biot"))
+        x = seen[STEM["biot"]]
+        for k, (attention, feedforward) in enumerate(pairs):
+            x = x + attention(x)
+            x = x + feedforward(x)
+            frames = x.reshape(2, 3, 7, 256)
+            assert torch.allclose(
+                hidden[:, k, :, 0], (2 * frames[:, :, 0] + frames[:, :, 1]) / 3, atol=1e-5
+            )
+            assert torch.allclose(
+                hidden[:, k, :, 2],
+                frames[:, :, 4] / 2 + (frames[:, :, 3] + frames[:, :, 5]) / 4,
+                atol=1e-5,
+            )
+    assert k == 2
+
+
+@every
 def test_tokens_run_through_channels_then_patches(name):
     """A change inside one patch of one electrode moves that token of the stem most."""
-    teacher, path = make(name), STEMS[name][0]
-    x = torch.randn(1, 3, 800)
+    teacher = make(name)
+    patch = architecture(name).needs.patch
+    x = windows(name, 1)
     other = x.clone()
-    other[0, 1, 2 * 200 + 20 : 3 * 200 - 20] += torch.randn(160)
+    inside = slice(2 * patch + patch // 10, 3 * patch - patch // 10)
+    other[0, 1, inside] = torch.randn(other[0, 1, inside].shape)
     tokens = []
     for window in (x, other):
-        with torch.no_grad(), tap(teacher.model, [path]) as seen:
+        with torch.no_grad(), tap(teacher.model, [STEM[name]]) as seen:
             teacher(window)
-        tokens.append(seen[path].reshape(3, 4, 200))
+        tokens.append(teacher.tokens(STEM[name], seen[STEM[name]], 1)[0])
     moved = (tokens[1] - tokens[0]).norm(dim=-1)
     assert moved.argmax().item() == 1 * 4 + 2
     moved[1, 2] = 0
     assert moved.max() < 0.5 * (tokens[1] - tokens[0]).norm()
 
 
-@both
+@pytest.mark.parametrize("name", MAPS)
 def test_unfolding_restores_the_time_axis_of_the_stem(name):
     """time_series(tokens) equals the stem's own maps, laid end to end over the patches."""
     teacher = make(name)
-    _, path, steps = STEMS[name]
+    path, steps = MAPS[name]
     assert teacher.layout.sub_steps == steps
     with torch.no_grad(), tap(teacher.model, [path]) as seen:
-        teacher(torch.randn(2, 3, 800))
+        teacher(windows(name))
     maps = seen[path]
     filters = 200 // steps
     assert maps.shape == (2, filters, 3 * 4, steps)
@@ -89,19 +129,38 @@ def test_unfolding_restores_the_time_axis_of_the_stem(name):
     assert torch.equal(time_series(tokens, teacher.layout, "subpatch"), expected)
 
 
-@both
-def test_electrode_names_reach_labram_only(name):
-    torch.manual_seed(0)
-    renamed = SIGNAL.model_copy(update={"ch_names": ("O1", "Oz", "O2")})
-    x = torch.randn(1, 3, 800)
-    other = build_teacher(name, renamed, 2, n_layers=1)
-    other.load_state_dict(make(name).state_dict())
+@pytest.mark.parametrize("name", ["biot", "eegpt"])
+def test_tokens_without_time_inside_unfold_to_one_step_a_patch(name):
+    teacher = make(name)
+    tokens = torch.randn(2, 3, 4, teacher.layout.d)
+    assert torch.equal(
+        time_series(tokens, teacher.layout, "subpatch"),
+        time_series(tokens, teacher.layout, "patch"),
+    )
+
+
+@every
+def test_every_trained_weight_learns(name):
+    """Scaling, taps and reductions cut no gradient."""
+    teacher = make(name, n_layers=2).train()
+    logits, hidden = teacher.hidden(windows(name, 4))
+    (logits.square().sum() + hidden.square().mean()).backward()
+    still = [n for n, p in teacher.named_parameters() if p.requires_grad and p.grad is None]
+    assert still == []
+
+
+@every
+def test_electrode_names_reach_the_teachers_that_know_them(name, tmp_path):
+    donor = make(name)
+    torch.save(donor.model.state_dict(), tmp_path / "t.pt")
+    renamed = contract(name, ch_names=("O1", "Oz", "O2"))
+    other = make(name, signal=renamed, checkpoint=tmp_path / "t.pt", seed=3)
     with torch.no_grad():
-        same = torch.allclose(make(name)(x), other.eval()(x))
-    assert same == (name == "cbramod")
+        same = torch.allclose(donor(windows(name)), other(windows(name)), atol=1e-5)
+    assert same == (name in {"cbramod", "biot"})
 
 
-@both
+@every
 def test_parameter_groups_part_head_and_body(name):
     teacher = make(name)
     body, head = teacher.parameter_groups(1e-4, 5e-4)
@@ -112,82 +171,70 @@ def test_parameter_groups_part_head_and_body(name):
     assert sum(p.numel() for g in (body, head) for p in g["params"]) == trainable
 
 
-@both
+@every
 def test_a_teacher_travels_to_another_process(name):
     """Data-parallel training pickles it; braindecode's own modules do not pickle."""
-    teacher = make(name, n_layers=2)
+    teacher = scramble(make(name, n_layers=2))
     twin = pickle.loads(pickle.dumps(teacher))
     assert state_hash(twin) == state_hash(teacher)
     assert not twin.training
     assert pickle.loads(pickle.dumps(teacher.train())).training
-    x = torch.randn(1, 3, 800)
     with torch.no_grad():
-        assert torch.equal(twin.hidden(x)[1], teacher.eval().hidden(x)[1])
+        assert torch.equal(twin.hidden(windows(name))[1], teacher.eval().hidden(windows(name))[1])
 
 
-# Checkpoints ------------------------------------------------------------------------------------
+# BIOT's scaling ---------------------------------------------------------------------------------
 
 
-@both
-def test_a_checkpoint_of_the_same_model_loads_whole(name, tmp_path):
-    teacher = make(name)
-    save_weights(teacher.model, tmp_path / "t.safetensors")
-    torch.manual_seed(9)
-    again = build_teacher(name, SIGNAL, 2, n_layers=1, checkpoint=tmp_path / "t.safetensors")
-    assert state_hash(again) == state_hash(teacher)
-
-
-@both
-def test_a_checkpoint_for_other_classes_gives_its_body_and_a_new_head(name, tmp_path):
-    donor = make(name, n_outputs=5)
-    torch.save({"model": donor.model.state_dict()}, tmp_path / "t.pth")
-    teacher = make(name, n_outputs=2, checkpoint=tmp_path / "t.pth")
-    theirs = donor.model.state_dict()
-    for key, value in teacher.model.state_dict().items():
-        if not key.startswith("final_layer."):
-            assert torch.equal(value, theirs[key]), key
-    assert teacher(torch.zeros(1, 3, 800)).shape == (1, 2)
-
-
-def test_a_checkpoint_of_another_model_depth_or_name_is_refused(tmp_path):
-    path = tmp_path / "t.safetensors"
-    save_weights(make("labram", n_layers=2).model, path)
-    with pytest.raises(InputError, match=r"of another model; missing: .*; unexpected: .*blocks"):
-        make("cbramod", checkpoint=path)
-    with pytest.raises(InputError, match=r"unexpected: blocks\.1\.") as caught:
-        make("labram", n_layers=1, checkpoint=path)
-    assert "missing" not in str(caught.value)
-    with pytest.raises(InputError, match=r"missing: blocks\.2\."):
-        make("labram", n_layers=3, checkpoint=path)
-
-
-def test_one_renamed_key_is_listed_under_both_names(tmp_path):
-    state = make("cbramod").model.state_dict()
-    state["encoder.layers.0.norm1.gamma"] = state.pop("encoder.layers.0.norm1.weight")
-    torch.save(state, tmp_path / "t.pt")
-    with pytest.raises(InputError) as caught:
-        make("cbramod", checkpoint=tmp_path / "t.pt")
-    assert (
-        "missing: encoder.layers.0.norm1.weight; unexpected: encoder.layers.0.norm1.gamma"
-        in str(caught.value)
+@pytest.mark.parametrize("n_times", [200, 800, 1000, 2000])
+def test_biot_scales_by_the_authors_percentile(n_times):
+    x = np.random.default_rng(0).standard_normal((2, 3, n_times)).astype(np.float32)
+    quantile = np.quantile(np.abs(x), q=0.95, method="linear", axis=-1, keepdims=True)
+    np.testing.assert_allclose(
+        scaled(torch.from_numpy(x)).numpy(), x / (quantile + 1e-8), rtol=1e-6
     )
+
+
+def test_biot_does_not_see_the_amplitude_of_an_electrode():
+    teacher, x = make("biot"), windows("biot")
+    with torch.no_grad():
+        louder = teacher(x * torch.tensor([1.0, 7.0, 0.01])[:, None])
+        silent = teacher(torch.zeros_like(x))
+        assert torch.allclose(teacher(x), louder, atol=1e-5)
+    assert silent.isfinite().all()
 
 
 # What a teacher refuses -------------------------------------------------------------------------
 
 
-def test_every_difference_of_the_signal_is_named():
-    wrong = SignalSpec(ch_names=("C3",), sfreq=250, n_times=500, unit="V")
+@every
+def test_every_difference_of_the_signal_is_named(name):
+    wrong = SignalSpec(ch_names=("C3",), sfreq=250, n_times=500, unit="V", scale=3.0)
+    needs = architecture(name).needs
     with pytest.raises(InputError) as caught:
-        build_teacher("labram", wrong, 2, n_layers=1)
-    for part in ("sfreq must be 200.0", "unit must be uV", "scale must be 100.0", "n_times must"):
+        check_signal(name, wrong)
+    for part in (f"sfreq must be {needs.sfreq}", f"unit must be {needs.unit}",
+                 f"scale must be {needs.scale}", f"multiple of the patch ({needs.patch})"):  # fmt: skip
         assert part in str(caught.value)
 
 
-def test_unknown_teachers_and_electrodes():
+def test_unknown_teachers():
     with pytest.raises(InputError, match=r"teacher is not known \(found eegnet, allowed labram"):
         architecture("eegnet")
-    odd = SIGNAL.model_copy(update={"ch_names": ("C3", "Left", "Ear")})
-    with pytest.raises(InputError, match="electrodes Left, Ear have no position in LaBraM"):
-        build_teacher("labram", odd, 2, n_layers=1)
-    assert build_teacher("cbramod", odd, 2, n_layers=1).layout.n_chans == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("labram", "electrodes Left, Ear have no position in LaBraM"),
+     ("eegpt", "electrodes Left, Ear have no embedding in EEGPT")],
+)  # fmt: skip
+def test_electrodes_that_a_teacher_does_not_know(name, message):
+    odd = contract(name, ch_names=("C3", "Left", "Ear"))
+    with pytest.raises(InputError, match=message):
+        build_teacher(name, odd, 2, n_layers=1)
+
+
+@pytest.mark.parametrize("name", ["cbramod", "biot"])
+def test_teachers_that_take_any_electrodes(name):
+    odd = contract(name, ch_names=("C3", "Left", "Ear"))
+    assert build_teacher(name, odd, 2, n_layers=1).layout.n_chans == 3
