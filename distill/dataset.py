@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-
-from rich.progress import track
 
 from distill.recipe import FilesData, Recipe, SimulatedData
 from distill.recordings import read_raw, windows_of_recording
 from distill.signal import SignalSpec
-from distill.simulate import CLASSES, simulate
+from distill.simulate import CLASSES, simulate_session
+from distill.window_store import Source, store
 from distill.windows import Windows, concatenate
 from targets.errors import InputError
 
@@ -44,58 +43,83 @@ def _class_names(data: FilesData) -> tuple[str, ...]:
     return tuple(dict.fromkeys((data.labels or data.events).values()))
 
 
-def _from_files(data: FilesData, signal: SignalSpec) -> Windows:
-    labels, parts = _class_names(data), []
-    files = find_recordings(data)
-    for path, groups in track(
-        files, "reading recordings", disable=not sys.stderr.isatty(), transient=True
-    ):
-        label = None
-        if data.labels:
-            if groups["label"] not in data.labels:
-                raise InputError(
-                    f"label {groups['label']!r} has no class", where=path,
-                    limit=", ".join(data.labels), todo="Add it to [data.labels].",
-                )  # fmt: skip
-            label = data.labels[groups["label"]]
-        parts.append(
-            windows_of_recording(
-                read_raw(path),
-                signal,
-                labels,
-                subject=groups["subject"],
-                session=groups.get("session", "0"),
-                label=label,
-                events=data.events,
-                offset=data.offset,
-                stride=data.stride,
-                strip=data.strip,
-                where=path,
-            )
-        )
-    return concatenate(parts)
+def _label(data: FilesData, path: Path, groups: dict[str, str]) -> str | None:
+    """Class of a whole file, where the recipe says it by file."""
+    if not data.labels:
+        return None
+    if groups["label"] not in data.labels:
+        raise InputError(
+            f"label {groups['label']!r} has no class", where=path,
+            limit=", ".join(data.labels), todo="Add it to [data.labels].",
+        )  # fmt: skip
+    return data.labels[groups["label"]]
 
 
-def _simulated(data: SimulatedData, signal: SignalSpec) -> Windows:
+def _from_files(data: FilesData, signal: SignalSpec) -> list[Source]:
+    labels = _class_names(data)
+
+    def source(path: Path, groups: dict[str, str]) -> Source:
+        label = _label(data, path, groups)
+
+        def read() -> Iterator[Windows]:
+            yield windows_of_recording(
+                read_raw(path), signal, labels, subject=groups["subject"],
+                session=groups.get("session", "0"), label=label, events=data.events,
+                offset=data.offset, stride=data.stride, strip=data.strip, where=path,
+            )  # fmt: skip
+
+        return Source(str(path), read)
+
+    return [source(path, groups) for path, groups in find_recordings(data)]
+
+
+def _simulated(data: SimulatedData, signal: SignalSpec) -> list[Source]:
     events = {name: name for name in CLASSES}
-    total = data.simulate.n_subjects * data.simulate.n_sessions
-    return concatenate(
-        [
-            windows_of_recording(
-                raw, signal, CLASSES, subject=subject, session=session, events=events,
-                where=f"simulated subject {subject}",
-            )
-            for subject, session, raw in track(
-                simulate(data.simulate), "simulating EEG", total=total,
-                disable=not sys.stderr.isatty(), transient=True,
-            )
-        ]
-    )  # fmt: skip
+
+    def source(subject: int, session: int) -> Source:
+        name = f"S{subject:02d}"
+
+        def read() -> Iterator[Windows]:
+            raw = simulate_session(data.simulate, subject, session)
+            yield windows_of_recording(
+                raw, signal, CLASSES, subject=name, session=str(session), events=events,
+                where=f"simulated subject {name}",
+            )  # fmt: skip
+
+        return Source(f"simulated subject {name} session {session}", read)
+
+    table = data.simulate
+    return [source(k, s) for k in range(table.n_subjects) for s in range(table.n_sessions)]
+
+
+def sources(recipe: Recipe) -> tuple[tuple[str, ...], list[Source]]:
+    """Classes of a recipe and its recordings, not yet read."""
+    signal, data = recipe.signal_spec(), recipe.data
+    if isinstance(data, SimulatedData):
+        return CLASSES, _simulated(data, signal)
+    return _class_names(data), _from_files(data, signal)
+
+
+def write_windows(recipe: Recipe, folder: Path) -> Windows:
+    """All windows of a recipe under its signal contract, in `folder`; from there if they stand.
+
+    Returned memory-mapped. A recording is in memory at a time, so the set may be larger than
+    memory. After a kill the same call goes on after the last recording that was finished.
+
+    Raises
+    ------
+    InputError
+        Data missing or refused, unwritable folder, windows of another contract in it.
+    """
+    if folder.exists():
+        found = Windows.load(folder)
+        recipe.signal_spec().check(found.signal, where=folder)
+        return found
+    labels, found_sources = sources(recipe)
+    key = recipe.data.model_dump_json()
+    return store(found_sources, recipe.signal_spec(), labels, folder, key=key)
 
 
 def load_windows(recipe: Recipe) -> Windows:
-    """All windows of a recipe, under its signal contract."""
-    signal = recipe.signal_spec()
-    if isinstance(recipe.data, SimulatedData):
-        return _simulated(recipe.data, signal)
-    return _from_files(recipe.data, signal)
+    """All windows of a recipe in memory: for small sets."""
+    return concatenate([part for source in sources(recipe)[1] for part in source.read()])

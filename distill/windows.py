@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.rows import blocks, take
 from distill.signal import SignalSpec
 from targets.errors import InputError
 from targets.files import atomic_path
 
 SPLIT_NAMES = ("train", "val", "test")
+COLUMNS = ("y", "subject", "session")  # what index.json says of each window
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class Windows:
 
     Attributes
     ----------
-    x : float32 (n, n_chans, n_times), in the units of `signal`.
+    x : float32 (n, n_chans, n_times), in the units of `signal`: an array, a memory map, or
+        :class:`~distill.rows.Rows` of one.
     y : int64 (n,), index into `labels`.
     subject, session : str (n,).
     labels : class names.
@@ -50,39 +56,44 @@ class Windows:
         """Subject names, sorted."""
         return tuple(sorted(set(self.subject.tolist())))
 
-    def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Windows:
-        """The windows where `mask` holds (boolean), or at these indices."""
+    def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Windows:
+        """The windows where `which` holds (boolean), or at these indices.
+
+        A boolean mask is a view: the samples stay where they are, on disk or in memory. Indices,
+        for the few windows that calibrate or are shown, copy.
+        """
+        lazy = which.dtype == np.bool_
         return Windows(
-            self.x[mask],
-            self.y[mask],
-            self.subject[mask],
-            self.session[mask],
+            take(self.x, np.flatnonzero(which)) if lazy else self.x[which],
+            self.y[which],
+            self.subject[which],
+            self.session[which],
             self.labels,
             self.signal,
         )
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """First 16 hex digits of a SHA-256 over samples, labels, subjects and contract."""
-        digest = hashlib.sha256(self.signal.hash.encode())
-        for array in (self.x, self.y):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        digest.update("\n".join([*self.subject, *self.session, *self.labels]).encode())
-        return digest.hexdigest()[:16]
+        digest = begin_hash(self.signal)
+        for block in blocks(self.x):
+            digest.update(block)
+        return end_hash(digest, {key: getattr(self, key) for key in COLUMNS}, self.labels)
 
     def save(self, folder: Path) -> None:
         """Write the windows to a folder (x.npy and index.json), atomically."""
         with atomic_path(folder) as part:
             part.mkdir()
-            np.save(part / "x.npy", self.x)
-            index = {
-                "y": self.y.tolist(),
-                "subject": self.subject.tolist(),
-                "session": self.session.tolist(),
-                "labels": list(self.labels),
-                "signal": self.signal.to_dict(),
-            }
-            (part / "index.json").write_text(json.dumps(index), encoding="utf-8")
+            digest = begin_hash(self.signal)
+            x = np.lib.format.open_memmap(part / "x.npy", "w+", np.float32, self.x.shape)
+            start = 0
+            for block in blocks(self.x):
+                x[start : start + len(block)] = block
+                digest.update(block)
+                start += len(block)
+            x.flush()
+            columns = {key: getattr(self, key).tolist() for key in COLUMNS}
+            write_index(part, columns, self.labels, self.signal, digest)
 
     @classmethod
     def load(cls, folder: Path) -> Windows:
@@ -96,7 +107,7 @@ class Windows:
                 where=folder,
                 todo="Run dlink-distill again to write them.",
             ) from None
-        return cls(
+        found = cls(
             x,
             np.asarray(index["y"], dtype=np.int64),
             np.asarray(index["subject"], dtype=str),
@@ -104,6 +115,40 @@ class Windows:
             tuple(index["labels"]),
             SignalSpec(**index["signal"]),
         )
+        # Where the writer left the hash nobody need read all samples for it; `replace` and
+        # `select` make other windows, which hash themselves.
+        if "hash" in index:
+            found.__dict__["hash"] = index["hash"]
+        return found
+
+
+def begin_hash(signal: SignalSpec) -> Any:
+    """The SHA-256 of :attr:`Windows.hash` before the samples pass by."""
+    return hashlib.sha256(signal.hash.encode())
+
+
+def end_hash(digest: Any, columns: Mapping[str, Any], labels: tuple[str, ...]) -> str:
+    """The hash, when all samples have passed by."""
+    digest.update(np.ascontiguousarray(columns["y"], dtype=np.int64).tobytes())
+    digest.update("\n".join([*columns["subject"], *columns["session"], *labels]).encode())
+    return str(digest.hexdigest()[:16])
+
+
+def write_index(
+    folder: Path,
+    columns: Mapping[str, Sequence[Any]],
+    labels: tuple[str, ...],
+    signal: SignalSpec,
+    digest: Any,
+) -> None:
+    """index.json of a folder of windows; `digest` has seen their samples."""
+    index = {
+        **columns,
+        "labels": list(labels),
+        "signal": signal.to_dict(),
+        "hash": end_hash(digest, columns, labels),
+    }
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
 def concatenate(parts: list[Windows]) -> Windows:

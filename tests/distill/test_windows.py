@@ -1,9 +1,12 @@
+import hashlib
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from distill.rows import Rows
 from distill.signal import SignalSpec
 from distill.windows import Windows, concatenate, label_subset, split_windows
 from targets.errors import InputError
@@ -51,7 +54,7 @@ def test_damaged_windows_are_named(tmp_path, damage):
 def test_index_holds_no_pickle(tmp_path):
     made().save(tmp_path / "w")
     assert set(json.loads((tmp_path / "w" / "index.json").read_text())) == {
-        "y", "subject", "session", "labels", "signal",
+        "y", "subject", "session", "labels", "signal", "hash",
     }  # fmt: skip
 
 
@@ -70,6 +73,35 @@ def test_hash_sees_samples_labels_and_contract():
         Windows(windows.x, windows.y, *rest, other).hash,
     }
     assert len(hashes) == 4
+
+
+def test_the_hash_is_of_the_content_wherever_it_lies(tmp_path):
+    windows = made()
+    windows.save(tmp_path / "w")
+    back = Windows.load(tmp_path / "w")
+    # As it was first defined: run folders name it.
+    digest = hashlib.sha256(SIGNAL.hash.encode() + windows.x.tobytes() + windows.y.tobytes())
+    digest.update("\n".join([*windows.subject, *windows.session, "rest", "task"]).encode())
+    assert back.hash == windows.hash == digest.hexdigest()[:16]
+    mask = windows.y == 1
+    assert back.select(mask).hash == windows.select(np.flatnonzero(mask)).hash != back.hash
+    assert replace(back, y=1 - back.y).hash == replace(windows, y=1 - windows.y).hash != back.hash
+
+
+def test_a_mask_leaves_the_samples_on_disk(tmp_path):
+    made().save(tmp_path / "w")
+    back = Windows.load(tmp_path / "w")
+    odd = back.select(back.y == 1)
+    assert isinstance(odd.x, Rows)
+    np.testing.assert_array_equal(odd.x, made().x[1::2])
+    later = odd.select(odd.subject == "S2")
+    assert isinstance(later.x, Rows)
+    np.testing.assert_array_equal(later.x, made().x[41::2])
+    neighbours = back.select(back.subject == "S1")
+    assert isinstance(neighbours.x, np.memmap)
+    assert np.shares_memory(neighbours.x, back.x)
+    later.save(tmp_path / "later")
+    assert Windows.load(tmp_path / "later").hash == later.hash
 
 
 def test_windows_of_two_contracts_do_not_mix():
