@@ -10,6 +10,22 @@ from typing import Any
 from pydantic import BaseModel
 
 
+def sentences(faults: list[Any], text: str, root: type[BaseModel]) -> list[str]:
+    """Every fault as a sentence, in the order of the file.
+
+    A list that is too short only because one of its entries has a fault is no fault of its own.
+    """
+    places = [fault["loc"] for fault in faults]
+    faults = [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(p != fault["loc"] and p[: len(fault["loc"])] == fault["loc"] for p in places)
+    ]
+    found = [(_line(_keys_in_file(fault, root), text) or 0, fault) for fault in faults]
+    return [sentence(fault, text, root) for _, fault in sorted(found, key=lambda pair: pair[0])]
+
+
 def sentence(fault: Any, text: str, root: type[BaseModel]) -> str:
     """One fault as a sentence: line, key, value, allowed.
 
@@ -59,18 +75,28 @@ def _expected_tags(fault: Any) -> list[str]:
 def _keys_in_file(fault: Any, root: type[BaseModel]) -> list[str]:
     """The dotted key as the file has it: pydantic adds the chosen kind of a union's table."""
     keys: list[str] = []
-    pieces = [str(piece) for piece in fault["loc"]]
     models: list[type[BaseModel]] = [root]
-    for piece in pieces:
-        named = [m for m in models if piece in m.model_fields]
-        if models and not named and any(piece in _tags(m) for m in models):
-            models = [m for m in models if piece in _tags(m)]
+    for piece in (str(piece) for piece in fault["loc"]):
+        chosen = [model for model in models if piece in _tags(model)]
+        if len(models) > 1 and chosen:
+            models = chosen
             continue
         keys.append(piece)
-        models = [inner for m in named for inner in _inner(m.model_fields[piece].annotation)]
+        if not piece.isdigit():  # an entry of an array of tables is of the array's models
+            models = _below(models, piece)
     if fault["type"].startswith("union_tag"):
         keys.append(fault["ctx"]["discriminator"].strip("'\"").removesuffix("()").split("_")[-1])
     return keys
+
+
+def _below(models: list[type[BaseModel]], key: str) -> list[type[BaseModel]]:
+    """Models that may stand under a key of `models`."""
+    return [
+        inner
+        for model in models
+        if key in model.model_fields
+        for inner in _inner(model.model_fields[key].annotation)
+    ]
 
 
 def _tags(model: type[BaseModel]) -> set[str]:
@@ -95,29 +121,26 @@ def _models(path: list[str], root: type[BaseModel]) -> list[type[BaseModel]]:
     """Models that may stand at a dotted path."""
     models = [root]
     for piece in path:
-        if piece.isdigit():
-            continue  # an entry of an array of tables
-        models = [
-            inner
-            for model in models
-            if piece in model.model_fields
-            for inner in _inner(model.model_fields[piece].annotation)
-        ]
+        if not piece.isdigit():
+            models = _below(models, piece)
     return models
 
 
 def _line(keys: list[str], text: str) -> int | None:
     """Line on which a dotted key stands in the TOML text, if it can be found."""
     table: list[str] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, int] = {}  # entries so far of each array of tables
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+([^\]]+)\]", line)
+        header = re.match(r"\s*(\[+)([^\]]+)\]", line)
         if header:
-            table = [piece.strip() for piece in header[1].split(".")]
-            if line.lstrip().startswith("[["):
-                name = ".".join(table)
-                table.append(str(seen.get(name, 0)))
-                seen[name] = seen.get(name, 0) + 1
+            table = []
+            for piece in header[2].split("."):
+                table.append(piece.strip())
+                name = ".".join(piece for piece in table if not piece.isdigit())
+                if header[1] == "[[" and name == header[2].replace(" ", ""):
+                    seen[name] = seen.get(name, -1) + 1
+                if name in seen:
+                    table.append(str(seen[name]))
             if table == keys:
                 return number
         entry = re.match(r"\s*([\w\"'-]+)\s*=", line)

@@ -12,7 +12,7 @@ from distill.methods.dlink import DLinkConfig
 from distill.methods.registry import MethodTable
 from distill.recipe.compare import CompareTable
 from distill.recipe.data import DataTable
-from distill.recipe.faults import sentence
+from distill.recipe.faults import sentences
 from distill.recipe.signal import SignalTable
 from distill.recipe.split import SplitTable
 from distill.recipe.student import StudentTable
@@ -94,6 +94,6 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
         raise InputError(f"recipe is not TOML: {err}", where=path) from None
     except ValidationError as err:
-        faults = [sentence(fault, text, Recipe) for fault in err.errors()]
+        faults = sentences(err.errors(), text, Recipe)
         head = "recipe has a fault" if len(faults) == 1 else f"recipe has {len(faults)} faults"
         raise InputError(head + "".join(f"\n  {f}" for f in faults), where=path) from None
