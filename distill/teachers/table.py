@@ -25,7 +25,8 @@ def needs(table: TeacherTable) -> SignalNeeds:
 
 def check(table: TeacherTable, signal: SignalSpec) -> None:
     """Refuse a signal contract that the teacher was not made for, naming every difference."""
-    check_needs(table.name, needs(table), signal)
+    name = "this module" if table.name == "module" else table.name
+    check_needs(name, needs(table), signal)
 
 
 def build(

@@ -84,21 +84,21 @@ class TokenForm:
         """
         from einops import EinopsError, rearrange
 
-        wanted = _rank(self.axes)
+        wanted, dropped = _rank(self.axes), self.cls_tokens + self.end_tokens
         if x.ndim != wanted:
             raise ValueError(f"has shape {tuple(x.shape)}, but {self.axes!r} has {wanted} axes")
-        if self.cls_tokens or self.end_tokens:
-            x = x[:, self.cls_tokens : x.shape[1] - self.end_tokens]
+        kept = x[:, self.cls_tokens : x.shape[1] - self.end_tokens]
         sizes = {"chans": n_chans} if self.joined_chans else {}
         if self.axes.startswith("("):
             sizes["batch"] = batch
         target = GRID if "chans" in self.axes else GRID.replace("chans", "1")
         try:
-            return rearrange(x, f"{self.axes} -> {target}", **sizes)
+            return rearrange(kept, f"{self.axes} -> {target}", **sizes)
         except EinopsError:
             raise ValueError(
                 f"has shape {tuple(x.shape)}, which is not {self.axes!r} for a batch of {batch}"
                 + (f" and {n_chans} channels" if self.joined_chans else "")
+                + (f" with {dropped} further tokens" if dropped else "")
             ) from None
 
 

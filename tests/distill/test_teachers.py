@@ -213,8 +213,13 @@ def test_every_difference_of_the_signal_is_named(name):
     needs = architecture(name).needs
     with pytest.raises(InputError) as caught:
         check_signal(name, wrong)
-    for part in (f"sfreq must be {needs.sfreq}", f"unit must be {needs.unit}",
-                 f"scale must be {needs.scale}", f"multiple of the patch ({needs.patch})"):  # fmt: skip
+    parts = (
+        f"sfreq must be {needs.sfreq}",
+        f"unit must be {needs.unit}",
+        f"scale must be {needs.scale}",
+        f"multiple of the patch ({needs.patch})",
+    )
+    for part in parts:
         assert part in str(caught.value)
 
 
