@@ -70,10 +70,8 @@ class TeacherTable(Table):
         return getattr(self, key) == field.get_default(call_default_factory=True)
 
     def _stray_faults(self) -> list[str]:
-        stray = [key for key in (*NEEDED, *OPTIONAL) if not self._default(key)]
-        return [f"{', '.join(stray)} are for name = 'module'; {self.name} sets them itself"] * bool(
-            stray
-        )
+        stray = ", ".join(key for key in (*NEEDED, *OPTIONAL) if not self._default(key))
+        return [f"{stray} are for name = 'module'; {self.name} sets them itself"] if stray else []
 
     def _module_faults(self) -> list[str]:
         """What a module's table lacks or cannot mean."""

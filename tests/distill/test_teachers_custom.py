@@ -3,11 +3,13 @@
 import pickle
 from dataclasses import replace
 
+import eeg_files
 import pytest
 import torch
 from teacher_makers import contract, make, windows
 
 from distill.checkpoints import save_weights, state_hash
+from distill.run import run
 from distill.teachers import SignalNeeds, Teacher
 from distill.teachers.custom import ModuleSpec, build_module
 from distill.teachers.tokens import TokenForm
@@ -199,6 +201,25 @@ def test_convolution_maps_of_shallow_fbcsp_are_pooled_to_patches():
     with torch.no_grad():
         hidden = teacher.hidden(windows("cbramod"))[1]
     assert hidden.shape == (2, 1, 1, 4, 40)
+
+
+def test_a_recipe_distils_from_a_module(user_file, tmp_path):
+    table = f"""name = "module"
+module = "{user_file}:Blocks"
+layers = ["blocks.0", "blocks.1"]
+axes = "batch (chans steps) d"
+cls_tokens = 1
+head = "head"
+sfreq = 200.0
+unit = "uV"
+scale = 10.0
+patch = 200
+"""
+    recipe = eeg_files.recipe(tmp_path, {'name = "labram"\nn_layers = 1\n': table})
+    results = run(recipe, tmp_path / "run")
+    assert results["models"]["teacher"]["params_head"] == 8 * 2 + 2
+    assert results["router"]["layers"] == ["blocks.0", "blocks.1"]
+    assert set(results["arms"]) == {"teacher", "distilled", "matched"}
 
 
 # What is wrong with a module --------------------------------------------------------------------
