@@ -8,8 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from distill.mic import MiCConfig
 from distill.mic_sizes import SIZES, SizeName
-from targets.errors import InputError
-from targets.target import load
+from targets.target import all_ids, suggestion
 
 StudentName = Literal["mic", "eegnet", "shallow", "eegconformer", "atcnet"]
 #: Networks that others published, by their class in braindecode: for comparison, not for devices.
@@ -50,11 +49,10 @@ class StudentTable(MiCConfig):
     @field_validator("target")
     @classmethod
     def _known_board(cls, target: str | None) -> str | None:
-        if target is not None:
-            try:
-                load(target)
-            except InputError as err:
-                raise ValueError(str(err).rstrip(".")) from None
+        boards = all_ids()
+        if target is not None and target not in boards:
+            close = suggestion(target, boards)
+            raise ValueError(f"no such board. {close or 'Known: ' + ', '.join(boards)}")
         return target
 
     @field_validator("ch_names")
@@ -62,7 +60,7 @@ class StudentTable(MiCConfig):
     def _each_once(cls, ch_names: tuple[str, ...]) -> tuple[str, ...]:
         twice = sorted({name for name in ch_names if ch_names.count(name) > 1})
         if twice:
-            raise ValueError(f"ch_names holds {', '.join(twice)} more than once")
+            raise ValueError(f"{', '.join(twice)} more than once")
         return ch_names
 
     @model_validator(mode="after")
@@ -77,8 +75,8 @@ class StudentTable(MiCConfig):
         foreign = sorted(self.model_fields_set & {*MiCConfig.model_fields, "size", "target"})
         if foreign:
             raise ValueError(
-                f"{', '.join(foreign)} only MiC has: without them, or without name = "
-                f"{self.name!r}, whose own keywords go into arguments"
+                f"only MiC has {', '.join(foreign)}; keywords of {BASELINES[self.name]} "
+                "go into arguments"
             )
         given = sorted(set(self.arguments) & set(GIVEN))
         if given:

@@ -37,14 +37,21 @@ def test_what_was_recorded_builds_the_same():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"name": "eegnet", "width": 16}, "width only MiC has"),
-        ({"name": "atcnet", "size": "mic-s", "target": "rp2040"}, "size, target only MiC has"),
+        (
+            {"name": "eegnet", "width": 16},
+            "only MiC has width; keywords of EEGNet go into arguments",
+        ),
+        (
+            {"name": "atcnet", "size": "mic-s", "target": "rp2040"},
+            "only MiC has size, target;",
+        ),
         ({"name": "eegnet", "arguments": {"n_times": 3}}, "leave out n_times"),
         ({"arguments": {"F1": 4}}, "arguments are a baseline's (eegnet, shallow,"),
         ({"name": "resnet"}, "'mic', 'eegnet', 'shallow', 'eegconformer' or 'atcnet'"),
         ({"size": "mic-xl"}, "'mic-xs', 'mic-s' or 'mic-m'"),
-        ({"target": "nucleo-l4r5z"}, 'Did you mean "nucleo-l4r5zi"'),
+        ({"target": "nucleo-l4r5z"}, 'no such board. Did you mean "nucleo-l4r5zi"'),
         ({"ch_names": ("C3", "C4", "C3")}, "C3 more than once"),
+        ({"target": "zzzzzzzz"}, "Known: corstone300, host, nrf52840"),
         ({"epoch_windows": 0}, "greater than or equal to 2"),
         ({"depth": 3}, "Extra inputs"),
     ],
