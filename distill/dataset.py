@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from distill.recipe import FilesData, Recipe, SimulatedData
-from distill.recordings import read_raw, windows_of_recording
+from distill.recordings import read_raw, windows_of_recording, with_events
 from distill.signal import SignalSpec
 from distill.simulate import CLASSES, simulate_session
 from distill.window_store import Source, store
@@ -55,6 +55,11 @@ def _label(data: FilesData, path: Path, groups: dict[str, str]) -> str | None:
     return data.labels[groups["label"]]
 
 
+def _filled(template: str, groups: dict[str, str]) -> str:
+    """A path with the pattern's groups in place of their names in braces."""
+    return re.sub(r"{(\w+)}", lambda found: groups.get(found[1], ""), template)
+
+
 def _from_files(data: FilesData, signal: SignalSpec) -> list[Source]:
     labels = _class_names(data)
 
@@ -62,10 +67,14 @@ def _from_files(data: FilesData, signal: SignalSpec) -> list[Source]:
         label = _label(data, path, groups)
 
         def read() -> Iterator[Windows]:
+            raw = read_raw(path)
+            if data.events_file:
+                raw = with_events(raw, data.folder / _filled(data.events_file, groups))
             yield windows_of_recording(
-                read_raw(path), signal, labels, subject=groups["subject"],
+                raw, signal, labels, subject=groups["subject"],
                 session=groups.get("session", "0"), label=label, events=data.events,
-                offset=data.offset, stride=data.stride, strip=data.strip, where=path,
+                offset=data.offset, stride=data.stride, repeats=data.repeats, strip=data.strip,
+                where=path,
             )  # fmt: skip
 
         return Source(str(path), read)

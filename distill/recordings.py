@@ -83,6 +83,30 @@ def read_raw(path: Path) -> mne.io.BaseRaw:
         ) from err
 
 
+def with_events(raw: mne.io.BaseRaw, path: Path) -> mne.io.BaseRaw:
+    """The recording with the events of a file of MNE's as annotations named by their numbers.
+
+    Raises
+    ------
+    InputError
+        The file is missing or holds no events.
+    """
+    import mne
+
+    if not path.exists():
+        raise InputError("events file not found", where=path, todo="Correct [data] events_file.")
+    try:
+        events = mne.read_events(path, verbose="ERROR")
+    except Exception as err:  # as with recordings: whatever MNE raises is the file's fault
+        raise InputError(f"events cannot be read: {type(err).__name__}: {err}", where=path) from err
+    names = {int(code): str(code) for code in np.unique(events[:, 2])}
+    found = mne.annotations_from_events(
+        events, raw.info["sfreq"], names, first_samp=raw.first_samp,
+        orig_time=raw.info["meas_date"], verbose="ERROR",
+    )  # fmt: skip
+    return raw.set_annotations(found, verbose="ERROR")
+
+
 def _plain(name: str, strip: tuple[str, ...]) -> str:
     """A channel name without the decorations of recorders: "EEG Fp1-REF." -> "Fp1"."""
     for piece in strip:
@@ -234,6 +258,7 @@ def windows_of_recording(  # noqa: PLR0913 - each is a key of [data]
     events: dict[str, str] | None = None,
     offset: float = 0.0,
     stride: float | None = None,
+    repeats: int = 1,
     strip: tuple[str, ...] = (),
     where: object = "",
 ) -> Windows:
@@ -242,7 +267,8 @@ def windows_of_recording(  # noqa: PLR0913 - each is a key of [data]
     Parameters
     ----------
     label : class of the whole recording, cut every `stride` seconds (default: no overlap).
-    events : or annotation description -> class; one window each, `offset` seconds after its onset.
+    events : or annotation description -> class; `repeats` windows each, the first `offset` seconds
+        after its onset, `stride` seconds apart.
 
     Raises
     ------
@@ -250,12 +276,14 @@ def windows_of_recording(  # noqa: PLR0913 - each is a key of [data]
         Absent channels, NaN, flat channels, too low a rate, too short, no event.
     """
     raw = prepare(raw, signal, strip=strip, where=where)
+    step = round((stride or signal.seconds) * signal.sfreq)
     if label is not None:
-        step = round((stride or signal.seconds) * signal.sfreq)
         starts = np.arange(0, raw.n_times - signal.n_times + 1, step, dtype=np.int64)
         classes = np.full(len(starts), labels.index(label), dtype=np.int64)
     else:
         starts, classes = _event_windows(raw, signal, labels, events or {}, offset, where)
+        starts = (starts[:, None] + step * np.arange(repeats)).reshape(-1)
+        classes = np.repeat(classes, repeats)
         fits = (starts >= 0) & (starts + signal.n_times <= raw.n_times)
         starts, classes = starts[fits], classes[fits]
     x = cut(raw, signal, starts, where)

@@ -21,6 +21,9 @@ class FilesData(Table):
     `pattern` is a regular expression over paths below `root`, with a group `subject`, and where
     wanted `session` and `label`. The class of a window comes from `labels` (the group `label`
     names the class of the whole file) or from `events` (annotation description -> class).
+    Where the events stand in a file of MNE's beside the recording, `events_file` is its path below
+    `root`, with the pattern's groups in braces; an event is then named by its number. An event
+    gives `repeats` windows, `stride` seconds apart (default: side by side).
     """
 
     source: Literal["files"]
@@ -28,8 +31,10 @@ class FilesData(Table):
     pattern: str
     labels: dict[str, str] = Field(default={})
     events: dict[str, str] = Field(default={})
+    events_file: str = ""
     offset: float = 0.0
     stride: float | None = Field(default=None, gt=0)
+    repeats: int = Field(default=1, ge=1)
     strip: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -44,6 +49,9 @@ class FilesData(Table):
             raise ValueError("give either labels (by file) or events (by annotation)")
         if self.labels and "label" not in groups:
             raise ValueError("labels need a group (?P<label>...) in pattern")
+        unknown = [k for k in re.findall(r"{(\w+)}", self.events_file) if k not in groups]
+        if unknown:
+            raise ValueError(f"events_file names {unknown[0]!r}, which is no group of pattern")
         return self
 
     @property
