@@ -60,7 +60,7 @@ def _compare(
     """Do it; return whether a job failed."""
     from rich.console import Console
 
-    from distill.compare.comparison import Way, collect, plan, train
+    from distill.compare.comparison import Way, check, collect, plan, train
     from distill.compare.launch import cores, make_launcher
     from distill.compare.output import write
     from distill.compare.progress import watching
@@ -71,7 +71,14 @@ def _compare(
     console = terminal if terminal.is_terminal else Console(width=140)
     starter = make_launcher(launcher, out.absolute() / "slurm", options)
     try:
+        stood = (out / "run.json").exists()
         here = prepare(recipe, out, resume=resume, comparison=True)
+        try:
+            check(here)
+        except InputError:
+            if not stood:
+                here.discard()
+            raise
         every = len(plan(here, 1))
         parallel = min(every, jobs or (cores() if launcher == "processes" else every))
         each = threads or (max(1, cores() // parallel) if launcher == "processes" else 1)

@@ -34,8 +34,8 @@ class Way:
     threads: int
 
 
-def train(here: RunFolder, launcher: Launcher, way: Way, watch: Watch | None = None) -> Progress:
-    """Run every teacher and job of the comparison that is not done yet.
+def check(here: RunFolder) -> None:
+    """Refuse a comparison that cannot be done.
 
     Raises
     ------
@@ -49,6 +49,10 @@ def train(here: RunFolder, launcher: Launcher, way: Way, watch: Watch | None = N
             "the training split has fewer windows than are to be labelled",
             where="[compare] labelled", value=compare.labelled[-1], limit=f"<= {windows}",
         )  # fmt: skip
+
+
+def train(here: RunFolder, launcher: Launcher, way: Way, watch: Watch | None = None) -> Progress:
+    """Run every teacher and job of the comparison that is not done yet."""
     steps = plan(here, way.threads)
     if all(step.result.exists() for step in steps):
         return run_steps(steps, launcher, parallel=1, threads=1, watch=watch)

@@ -32,13 +32,14 @@ def main(
     if tied:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     with user_errors("dlink-distill compare"):
-        import torch
-
         from distill.compare.machine import timed
-        from distill.run import Job, run_job, run_teacher
 
-        torch.set_num_threads(threads)
         with timed(record or out / "record.json", threads):
+            import torch
+
+            from distill.run import Job, run_job, run_teacher
+
+            torch.set_num_threads(threads)
             if teacher:
                 run_teacher(out, seed)
             else:

@@ -35,11 +35,11 @@ def draw(found: Comparison, path: Path) -> None:
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(metrics), max(columns, 1), squeeze=False)
         for axes, metric in zip(grid, metrics, strict=True):
-            for panel, count in zip(axes, counts, strict=False):
-                _arms(panel, found, count, metric)
             for panel in axes[1 : len(counts)]:
                 panel.sharex(axes[0])
-                panel.tick_params(labelleft=False)
+            for panel, count in zip(axes, counts, strict=False):
+                _arms(panel, found, count, metric)
+                panel.tick_params(labelleft=panel is axes[0])
             if len(counts) > 1:
                 _curves(axes[-1], found, counts, metric)
         if counts:
@@ -111,7 +111,7 @@ def _curves(axes: Axes, found: Comparison, counts: list[Count], metric: str) -> 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("labelled training windows")
     axes.set_ylabel(TITLES[metric])
-    axes.legend(fontsize=7, loc="best")
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _colour(found: Comparison, name: str) -> str:

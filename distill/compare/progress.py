@@ -22,7 +22,17 @@ _COLOURS = {"running": "cyan", "failed": "red", "blocked": "red", "done": "green
 def watching(console: Console) -> Iterator[Watch]:
     """Yield what :func:`distill.compare.schedule.run_steps` calls after each change."""
     if not console.is_terminal:
-        yield lambda progress, name: _line(console, progress, name)
+        told = False
+
+        def tell(progress: Progress, name: str) -> None:
+            nonlocal told
+            kept = len(progress.names("kept"))
+            if kept and not told:
+                _print(console, f"{kept} of {len(progress.steps)} steps were done before")
+            told = True
+            _line(console, progress, name)
+
+        yield tell
         return
     from rich.live import Live
 
@@ -31,9 +41,9 @@ def watching(console: Console) -> Iterator[Watch]:
 
 
 def _line(console: Console, progress: Progress, name: str) -> None:
-    """One line for a step that ended; what was done before is told once, in one line."""
+    """One line for a step that ended."""
     state = progress.states.get(name)
-    if state not in ENDED or state == "kept":
+    if state not in ENDED:
         return
     ended, every = len(progress.names(*ENDED)), len(progress.steps)
     text = f"[{ended}/{every}] {state} {name}"
@@ -41,17 +51,23 @@ def _line(console: Console, progress: Progress, name: str) -> None:
         text += f" ({duration(progress.seconds[name])})"
     if state == "failed":
         text += f", log {progress.steps[name].log}"
+    _print(console, text)
+
+
+def _print(console: Console, text: str) -> None:
+    """A line as it is: names are no markup, and long ones are not folded."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(progress: Progress) -> Any:
     """Counts of states, then the steps that matter now."""
     import rich.table
+    from rich.console import Group
     from rich.markup import escape
 
     states = list(progress.states.values())
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    table = rich.table.Table(title=f"{len(states)} steps: {counts}", title_justify="left")
+    table = rich.table.Table()
     for column in ("step", "state", "time"):
         table.add_column(column, justify="right" if column == "time" else "left")
     order = [*progress.names("running"), *progress.names("failed"),
@@ -65,4 +81,4 @@ def _table(progress: Progress) -> Any:
         colour = _COLOURS.get(state, "dim")
         table.add_row(escape(name), f"[{colour}]{state}[/]",
                       duration(seconds) if seconds is not None else "")  # fmt: skip
-    return table
+    return Group(f"{len(states)} steps: {counts}", table)

@@ -83,7 +83,7 @@ def run_steps(
     for step in steps:
         if step.result.exists():
             progress.states[step.name] = "kept"
-            tell(progress, step.name)
+    tell(progress, "")
     with _terminate_is_interrupt():
         try:
             while progress.names("waiting", "running"):

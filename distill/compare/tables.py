@@ -105,21 +105,23 @@ def _seeds(row: Row) -> int:
 
 
 def _differences(found: Comparison, count: Count) -> Table:
-    rows, notes = [], []
+    rows = []
+    silent: dict[str, list[str]] = {}  # why a gap has no value or interval -> metrics
     for name, against in count.against.items():
         for metric, one in against.metrics.items():
-            gap = against.gap[metric]
-            rows.append((name, TITLES[metric], _signed(one.mean), _interval(one.interval),
+            title, gap = TITLES[metric], against.gap[metric]
+            rows.append((name, title, _signed(one.mean), _interval(one.interval),
                          _p(one.p), _p(one.p_holm), _gap(gap)))  # fmt: skip
-            if gap.note:
-                notes.append(f"Gap of `{name}` in {TITLES[metric]}: {gap.note}.")
-    notes += _power(against.metrics[metric] for against in count.against.values()
-                    for metric in against.metrics)  # fmt: skip
+            if gap.note and title not in silent.setdefault(gap.note, []):
+                silent[gap.note].append(title)
     return Table(
         f"Difference to {found.reference}, paired over seeds",
         ("", "metric", "difference", "95 % interval", "p", "p (Holm)", "gap closed"),
         tuple(rows),
-        tuple(notes),
+        (
+            *(f"Gap in {', '.join(titles)}: {note}." for note, titles in silent.items()),
+            *_power(one for each in count.against.values() for one in each.metrics.values()),
+        ),
     )
 
 

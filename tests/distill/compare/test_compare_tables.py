@@ -62,7 +62,9 @@ def test_a_gap_that_cannot_be_said_is_explained():
     count = summarise(made_up.trial(teacher=0.4), 50, 50)
     table = tables(made_up.comparison([count]), count)[1]
     assert {row[-1] for row in table.rows} == {"-"}
-    assert "Gap of `kd` in AUROC: the teacher is not better than the reference." in table.notes
+    assert table.notes[0] == (
+        "Gap in balanced accuracy, AUROC, AUC-PR: the teacher is not better than the reference."
+    )
 
 
 def test_subjects(found):
