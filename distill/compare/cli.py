@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distill.compare.launch import LAUNCHERS
 from targets.errors import InputError, user_errors
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from distill.compare.schedule import Progress
 
 EXIT_FAILED = 1
-LAUNCHERS = ("processes", "ray", "slurm")
 
 
 @click.command("compare")

@@ -54,6 +54,8 @@ def about(found: Comparison) -> list[str]:
         f"{'one teacher for all' if found.one_teacher else 'a teacher each'}. Differences are "
         f"against `{found.reference}`; intervals are 95 %.",
     ]
+    if any(count.labelled for count in found.counts):
+        lines.append("Labels are withheld from the students alone, not from the teacher.")
     lost = [job for job in found.jobs if job.status != "done"]
     if lost:
         named = "; ".join(f"{job.arm}, seed {job.seed}"

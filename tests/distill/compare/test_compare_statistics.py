@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interval_coverage import coverage
 from scipy import stats
 
 from distill.compare.statistics import (
@@ -177,20 +178,6 @@ def test_crossed_bootstrap_is_every_draw_of_rows_and_columns():
     assert np.mean(means <= low) == pytest.approx(0.025, abs=0.003)
     assert np.mean(means >= high) == pytest.approx(0.025, abs=0.003)
     assert crossed_bootstrap(d) == crossed_bootstrap(d)
-
-
-def coverage(interval, n_seeds, n_subjects, spread, n=400):
-    """Share of simulated comparisons whose interval holds the true difference 0."""
-    rng = np.random.default_rng(0)
-    of_seeds, of_subjects, of_cells = spread
-    held = 0
-    for _ in range(n):
-        d = (of_seeds * rng.standard_normal((n_seeds, 1))
-             + of_subjects * rng.standard_normal((1, n_subjects))
-             + of_cells * rng.standard_normal((n_seeds, n_subjects)))  # fmt: skip
-        low, high = interval(d)
-        held += low <= 0 <= high
-    return held / n
 
 
 @pytest.mark.parametrize("spread", [(1, 1, 1), (0, 1, 1), (1, 0, 1), (2, 1, 0.5)])

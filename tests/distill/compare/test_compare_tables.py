@@ -110,6 +110,7 @@ def test_data_seeds_and_failures_are_named(found):
     assert "Test subjects: S20, S21" in text
     assert "5 seeds (0, 1, 2, 3, 4), a teacher each" in text
     assert "1 of 2 jobs are missing (kd, seed 4, 50 labelled: failed, log logs/kd" in text
+    assert "withheld from the students alone" in text
     assert "one teacher for all" in "\n".join(about(made_up.comparison(one_teacher=True)))
     assert "Incomplete" not in "\n".join(about(made_up.comparison(jobs=found.jobs[:1])))
 
