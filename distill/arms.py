@@ -64,4 +64,5 @@ def jobs(recipe: Recipe) -> list[Job]:
         for seed in recipe.seeds
         for count in counts
         for arm in recipe.compare.arms
+        if not arm.labelled or count in arm.labelled
     ]

@@ -19,12 +19,14 @@ class ArmTable(Table):
 
     `student` holds only the keys of [student] that this arm replaces. With `unlabelled`, the
     training windows that the labelled count leaves out are learnt from too, without their label.
+    `labelled` limits the arm to some of the counts of [compare].
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     method: MethodTable
     student: StudentTable = StudentTable()
     unlabelled: bool = False
+    labelled: tuple[int, ...] = ()
 
     @field_serializer("student")
     def _replaced(self, student: StudentTable) -> dict[str, Any]:
@@ -69,6 +71,13 @@ class CompareTable(Table):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"arms need names of their own; twice: {', '.join(twice)}")
+        foreign = [arm.name for arm in self.arms if set(arm.labelled) - set(self.labelled)]
+        if foreign:
+            raise ValueError(
+                f"labelled of {', '.join(foreign)} has counts that [compare] labelled has not"
+            )
+        if self.reference in names and self.arm(self.reference).labelled:
+            raise ValueError(f"the reference {self.reference!r} is needed with every count")
         if self.reference not in names:
             raise ValueError(
                 f"reference {self.reference!r} is none of the arms: {', '.join(names)}"

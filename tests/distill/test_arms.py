@@ -1,8 +1,10 @@
+import pytest
 from eeg_files import recipe
 from test_recipe_faults import COMPARE
 
 from distill.arms import Job, arms_of, jobs
 from distill.recipe import load_recipe
+from targets.errors import InputError
 
 
 def loaded(tmp_path, replaced=None, tail=""):
@@ -43,3 +45,22 @@ def test_jobs_are_arms_by_seeds_by_counts_each_once(tmp_path):
     assert found[:4] == [Job("matched", 0, 4), Job("soft", 0, 4), Job("matched", 0, 8),
                          Job("soft", 0, 8)]  # fmt: skip
     assert {job.seed for job in found} == {0, 3}
+
+
+def test_an_arm_may_be_limited_to_some_counts(tmp_path):
+    tail = COMPARE.replace('reference = "matched"', 'reference = "matched"\nlabelled = [4, 8]')
+    tail = tail.replace('name = "soft"', 'name = "soft"\nlabelled = [8]')
+    assert jobs(loaded(tmp_path, tail=tail)) == [
+        Job("matched", 0, 4), Job("matched", 0, 8), Job("soft", 0, 8),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arm", "count", "message"),
+    [("soft", 5, "labelled of soft has counts"), ("matched", 8, "'matched' is needed with every")],
+)
+def test_counts_of_an_arm_are_those_of_the_comparison(tmp_path, arm, count, message):
+    tail = COMPARE.replace('reference = "matched"', 'reference = "matched"\nlabelled = [4, 8]')
+    tail = tail.replace(f'\nname = "{arm}"', f'\nname = "{arm}"\nlabelled = [{count}]')
+    with pytest.raises(InputError, match=message):
+        loaded(tmp_path, tail=tail)
