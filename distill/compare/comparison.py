@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.compare.launch import Launcher
+from distill.compare.lock import only_one
 from distill.compare.machine import record, timed
 from distill.compare.results import Comparison, Count, Held, JobRecord, Provenance
 from distill.compare.schedule import Progress, Step, Watch, run_steps
@@ -52,12 +53,18 @@ def check(here: RunFolder) -> None:
 
 
 def train(here: RunFolder, launcher: Launcher, way: Way, watch: Watch | None = None) -> Progress:
-    """Run every teacher and job of the comparison that is not done yet."""
+    """Run every teacher and job of the comparison that is not done yet.
+
+    Raises
+    ------
+    InputError
+        The same comparison is running already.
+    """
     steps = plan(here, way.threads)
     if all(step.result.exists() for step in steps):
         return run_steps(steps, launcher, parallel=1, threads=1, watch=watch)
     (here.path / LOGS).mkdir(exist_ok=True)
-    with timed(_record(here, WALL), way.threads):
+    with only_one(here.path / LOGS), timed(_record(here, WALL), way.threads):
         return run_steps(steps, launcher, parallel=way.parallel, threads=way.threads, watch=watch)
 
 

@@ -43,14 +43,14 @@ def heading(count: Count) -> str:
 def about(found: Comparison) -> list[str]:
     """Sentences on the data, the seeds and what failed."""
     held = ", ".join(
-        f"{name} {len(part.subjects)} subjects, {part.windows} windows"
+        f"{name} {_many(len(part.subjects), 'subject')}, {_many(part.windows, 'window')}"
         for name, part in found.split.items()
     )
     people = ", ".join(found.split["test"].subjects)
     lines = [
         f"Classes {', '.join(found.labels)}; split {found.split_kind}: {held}. "
         f"Test subjects: {people}.",
-        f"{len(found.seeds)} seeds ({', '.join(map(str, found.seeds))}), "
+        f"{_many(len(found.seeds), 'seed')} ({', '.join(map(str, found.seeds))}), "
         f"{'one teacher for all' if found.one_teacher else 'a teacher each'}. Differences are "
         f"against `{found.reference}`; intervals are 95 %.",
     ]
@@ -73,7 +73,7 @@ def choice(found: Comparison, count: Count) -> str:
     if chosen is None:
         return "No arm is chosen: the arms share no seed that finished."
     text = f"Chosen on validation: `{chosen.chosen}` ({metric} {chosen.mean:.3f}, "
-    text += f"mean of {len(chosen.seeds)} seeds)."
+    text += f"mean of {_many(len(chosen.seeds), 'seed')})."
     if chosen.best_on_test == chosen.chosen:
         return text + " It is the best on test too."
     return text + (
@@ -161,6 +161,10 @@ def _people(found: Comparison, count: Count) -> Table:
         ("subject", *known),
         tuple((name, *(_spread(row.get(name)) for row in known.values())) for name in names),
     )
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" + ("" if count == 1 else "s")
 
 
 def _figure(value: float | None) -> str:

@@ -18,6 +18,7 @@ from distill.compare import job as job_module
 from distill.compare import launch
 from distill.compare.cli import compare_command
 from distill.compare.comparison import job_name, plan
+from distill.compare.lock import only_one
 from distill.compare.output import read
 from distill.folder import open_folder
 from distill.metrics import evaluate
@@ -176,6 +177,18 @@ def test_a_failed_job_is_named_the_others_end_and_resume_mends_it(tmp_path):
     assert launcher.started == ["kd-seed1-labelled8"]
     assert "missing" not in (out / "comparison.md").read_text()
     assert open_folder(out).complete
+
+
+def test_two_at_once_in_one_folder_are_refused(compared, tmp_path):
+    out, _, _ = compared
+    (tmp_path / "logs").mkdir()
+    with only_one(tmp_path / "logs"):
+        code = (f"from pathlib import Path; from distill.compare.lock import only_one\n"
+                f"with only_one(Path({str(tmp_path / 'logs')!r})): pass")  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "another comparison is running here" in done.stderr
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert (out / "logs" / ".lock").exists()  # a comparison takes it
 
 
 def test_a_failed_teacher_blocks_its_students_alone(tmp_path):

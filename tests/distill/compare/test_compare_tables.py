@@ -106,7 +106,7 @@ def test_the_choice_is_said_and_what_test_would_have_chosen(found):
 
 def test_data_seeds_and_failures_are_named(found):
     text = "\n".join(about(found))
-    assert "train 2 subjects, 640 windows, val 1 subjects, 40 windows, test 7 subjects, 280" in text
+    assert "train 2 subjects, 640 windows, val 1 subject, 40 windows, test 7 subjects, 280" in text
     assert "Test subjects: S20, S21" in text
     assert "5 seeds (0, 1, 2, 3, 4), a teacher each" in text
     assert "1 of 2 jobs are missing (kd, seed 4, 50 labelled: failed, log logs/kd" in text
