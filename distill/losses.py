@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +16,11 @@ UNLABELLED = -1  # the y of a window that has no label
 SpectralAxis = Literal["patch", "subpatch"]
 
 
+def weighted(terms: Mapping[str, tuple[float, Tensor]]) -> dict[str, Tensor]:
+    """Each loss times its weight, by name; a weight of 0 leaves the loss out."""
+    return {name: weight * value for name, (weight, value) in terms.items() if weight > 0}
+
+
 def labels(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy of logits (batch, n_outputs), the mean over the windows that have a label.
 
@@ -25,14 +31,19 @@ def labels(logits: Tensor, y: Tensor) -> Tensor:
     return total / (y != UNLABELLED).sum().clamp_min(1)
 
 
-def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Knowledge distillation on logits (batch, n_outputs), Hinton et al. 2015, times T^2."""
-    return temperature**2 * F.kl_div(
-        F.log_softmax(student / temperature, dim=-1),
-        F.log_softmax(teacher / temperature, dim=-1),
-        reduction="batchmean",
-        log_target=True,
-    )
+def kd(
+    student: Tensor, teacher: Tensor, temperature: float, classes: Sequence[int] | None = None
+) -> Tensor:
+    """Knowledge distillation on logits (batch, n_outputs), Hinton et al. 2015, times T^2.
+
+    With `classes` the teacher decides among these alone, and the student among all of its outputs:
+    it learns never to choose another.
+    """
+    log_p, log_q = teacher / temperature, F.log_softmax(student / temperature, dim=-1)
+    if classes is not None:
+        log_p, log_q = log_p[:, list(classes)], log_q[:, list(classes)]
+    log_p = F.log_softmax(log_p, dim=-1)
+    return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
 def mimic(student: Tensor, target: Tensor) -> Tensor:

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from distill import losses as L
 from distill.methods.base import Batch, Method, Setting, Student
+from distill.methods.options import LogitOptions
 
 
-class KDConfig(BaseModel):
-    """Weights; a weight of 0 turns its term off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class KDConfig(LogitOptions):
+    """The shared weights are all there is to choose."""
 
     name: Literal["kd"] = "kd"
-    ce: float = Field(default=1.0, ge=0)
-    kd: float = Field(default=1.0, ge=0)
-    temperature: float = Field(default=2.0, gt=0)
 
 
 class KD(Method):
@@ -43,8 +38,10 @@ class KD(Method):
         """Losses ``ce`` and ``kd``."""
         assert batch.teacher_logits is not None
         logits, cfg = student(batch.x), self.config
-        terms = {
-            "ce": (cfg.ce, L.labels(logits, batch.y)),
-            "kd": (cfg.kd, L.kd(logits, batch.teacher_logits, cfg.temperature)),
-        }
-        return {name: weight * value for name, (weight, value) in terms.items() if weight > 0}, {}
+        named = L.weighted(
+            {
+                "ce": (cfg.ce, L.labels(logits, batch.y)),
+                "kd": (cfg.kd, L.kd(logits, batch.teacher_logits, cfg.temperature)),
+            }
+        )
+        return named, {}

@@ -8,10 +8,20 @@ from pydantic import BaseModel, Discriminator, Tag
 
 from distill.methods.base import Method, Setting
 from distill.methods.dlink import DLink, DLinkConfig
+from distill.methods.fitnet import FitNet, FitNetConfig
 from distill.methods.kd import KD, KDConfig
 from distill.methods.none import Labels, LabelsConfig
+from distill.methods.subdistill import SubDistill, SubDistillConfig
+from distill.methods.topology import Topology, TopologyConfig
 
-METHODS: dict[str, type[Method]] = {"dlink": DLink, "kd": KD, "none": Labels}
+METHODS: dict[str, type[Method]] = {
+    "dlink": DLink,
+    "kd": KD,
+    "fitnet": FitNet,
+    "subdistill": SubDistill,
+    "topology": Topology,
+    "none": Labels,
+}
 
 
 def method_name(table: Any) -> str | None:
@@ -24,6 +34,9 @@ def method_name(table: Any) -> str | None:
 MethodTable = Annotated[
     Annotated[DLinkConfig, Tag("dlink")]
     | Annotated[KDConfig, Tag("kd")]
+    | Annotated[FitNetConfig, Tag("fitnet")]
+    | Annotated[SubDistillConfig, Tag("subdistill")]
+    | Annotated[TopologyConfig, Tag("topology")]
     | Annotated[LabelsConfig, Tag("none")],
     Discriminator(method_name),
 ]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from distill.losses import kd, labels, mimic, spectral, time_series
+from distill.losses import kd, labels, mimic, spectral, time_series, weighted
 from distill.teachers import TokenLayout
 
 CBRAMOD = TokenLayout(2, 3, 12, sub_steps=4, order="filter_major")
@@ -12,6 +12,11 @@ LABRAM = TokenLayout(2, 3, 12, sub_steps=4, order="time_major")
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_weights_scale_and_zero_leaves_out():
+    terms = {"a": (2.0, torch.tensor(3.0)), "b": (0.0, torch.tensor(float("nan")))}
+    assert weighted(terms) == {"a": torch.tensor(6.0)}
 
 
 # Labels -----------------------------------------------------------------------------------------
@@ -50,6 +55,17 @@ def test_kd_is_the_kl_divergence_times_the_squared_temperature():
     p, q = (teacher / t).softmax(-1), (student / t).softmax(-1)
     expected = t**2 * (p * (p / q).log()).sum(-1).mean()
     torch.testing.assert_close(kd(student, teacher, t), expected)
+
+
+def test_kd_on_some_classes_lets_the_student_choose_among_all():
+    student, teacher, t = draw(5, 4).double(), draw(5, 4, seed=1).double(), 2.0
+    p = (teacher[:, [0, 2]] / t).softmax(-1)
+    q = (student / t).softmax(-1)[:, [0, 2]]
+    expected = t**2 * (p * (p / q).log()).sum(-1).mean()
+    torch.testing.assert_close(kd(student, teacher, t, (0, 2)), expected)
+    torch.testing.assert_close(kd(student, teacher, t, range(4)), kd(student, teacher, t))
+    worse = student + torch.tensor([0.0, 5.0, 0.0, 0.0])
+    assert kd(worse, teacher, t, (0, 2)) > kd(student, teacher, t, (0, 2))
 
 
 def test_kd_keeps_its_gradient_as_the_temperature_grows():
