@@ -150,24 +150,24 @@ def _scores(folder: Path) -> dict[str, Any] | None:
 
 
 def _count(here: RunFolder, labelled: int | None, metrics: tuple[str, ...]) -> Count:
-    from distill.arms import Job
+    from distill.arms import jobs
 
     recipe = here.recipe
     assert recipe.compare is not None
     teachers = {seed: _scores(here.teacher(seed)) for seed in recipe.seeds}
-    arms = {
-        arm.name: {seed: _scores(here.job(Job(arm.name, seed, labelled))) for seed in recipe.seeds}
-        for arm in recipe.compare.arms
-    }
+    arms: dict[str, dict[int, dict[str, Any]]] = {}
+    for job in jobs(recipe):
+        if job.labelled == labelled:
+            scores = _scores(here.job(job))
+            arms.setdefault(job.arm, {}).update({job.seed: scores} if scores else {})
     trial = Trial(
         teachers={seed: one for seed, one in teachers.items() if one},
-        arms={name: {seed: one for seed, one in runs.items() if one}
-              for name, runs in arms.items()},
+        arms=arms,
         reference=recipe.compare.reference,
         metrics=metrics,
         selected_by=selection_metric(here.splits["test"].n_outputs),
         one_teacher=recipe.teacher.once,
-    )  # fmt: skip
+    )
     windows = labelled or recipe.split.labelled or len(here.splits["train"])
     return summarise(trial, labelled, windows)
 

@@ -94,6 +94,8 @@ def _curves(axes: Axes, found: Comparison, counts: list[Count], metric: str) -> 
 
     for k, name in enumerate(found.arms):
         known = [(c.windows, c.arms[name].test[metric]) for c in counts if name in c.arms]
+        if not known:
+            continue
         colour = _colour(found, name)
         # A little apart, or the intervals of arms that do alike hide each other.
         at = [windows * 1.03 ** (k - len(found.arms) / 2) for windows, _ in known]

@@ -43,10 +43,6 @@ class ArmTable(Table):
             )
         return self
 
-    def student_of(self, base: StudentTable) -> StudentTable:
-        """[student] of the recipe with this arm's keys in place of its own."""
-        return base.replaced(self.student)
-
 
 class CompareTable(Table):
     """[compare]: arms x seeds x numbers of labelled training windows.

@@ -49,7 +49,7 @@ def test_what_it_holds():
 
 def test_an_arm_replaces_only_the_keys_that_it_names():
     base = StudentTable(epochs=30, batch=16)
-    dlink, matched = (table().arm(name).student_of(base) for name in ("dlink", "matched"))
+    dlink, matched = (base.replaced(table().arm(name).student) for name in ("dlink", "matched"))
     assert (dlink.epochs, dlink.batch) == (7, 16)
     assert matched == base
 
@@ -59,8 +59,8 @@ def test_a_default_that_an_arm_repeats_still_replaces_and_shows_in_the_hash():
     repeated = table(change=("{ epochs = 7 }", f"{{ epochs = {default} }}"))
     empty = table(change=("student = { epochs = 7 }\n", ""))
     base = StudentTable(epochs=default + 1)
-    assert repeated.arm("dlink").student_of(base).epochs == default
-    assert empty.arm("dlink").student_of(base).epochs == default + 1
+    assert base.replaced(repeated.arm("dlink").student).epochs == default
+    assert base.replaced(empty.arm("dlink").student).epochs == default + 1
     assert repeated.model_dump_json() != empty.model_dump_json()
     assert CompareTable(**repeated.model_dump()) == repeated
 

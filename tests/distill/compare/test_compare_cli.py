@@ -179,6 +179,20 @@ def test_a_failed_job_is_named_the_others_end_and_resume_mends_it(tmp_path):
     assert open_folder(out).complete
 
 
+def test_an_arm_that_is_not_asked_for_every_count_is_missed_nowhere(tmp_path):
+    compare_kd = COMPARE.replace('name = "kd"\n', 'name = "kd"\nlabelled = [12]\n')
+    path, out = recipe(tmp_path, {"seeds = [0]": "seeds = [2]"}, compare_kd), tmp_path / "out"
+    launcher = Inline()
+    result = compare(launcher, path, "-o", out)
+    assert result.exit_code == 0, result.output
+    students = ("matched-seed2-labelled6", "matched-seed2-labelled12", "kd-seed2-labelled12")
+    assert launcher.started == ["teacher-seed2", *students]
+    few, more = read(out).counts
+    assert (list(few.arms), list(more.arms)) == (["matched"], ["matched", "kd"])
+    assert few.selection.chosen == "matched"
+    assert "missing" not in result.output
+
+
 def test_two_at_once_in_one_folder_are_refused(compared, tmp_path):
     out, _, _ = compared
     (tmp_path / "logs").mkdir()
