@@ -87,6 +87,11 @@ class TappedTeacher(nn.Module):
             raise InputError(f"layer {err}", where=path) from None
 
     @property
+    def width_axis(self) -> int:
+        """Which axis of a layer's output is the width d of its tokens."""
+        return self._form.width_axis
+
+    @property
     def head_prefix(self) -> str:
         """Prefix of the classification head's keys in the inner model."""
         return f"{self._head}."

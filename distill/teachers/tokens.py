@@ -6,6 +6,7 @@ guessing from sizes; the reduction to the patch grid is an average over time.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,6 +52,11 @@ class TokenForm:
     def joined_chans(self) -> bool:
         """Whether the number of channels cannot be read from the tensor and must be given."""
         return "(chans steps)" in self.axes or "(steps chans)" in self.axes
+
+    @property
+    def width_axis(self) -> int:
+        """Which axis of a tapped output is d."""
+        return re.sub(r"\(.*?\)", "joined", self.axes).split().index("d")
 
     def tokens(self, x: Any, batch: int, n_chans: int, n_patches: int) -> Tensor:
         """Tokens (batch, chans, n_patches, d) of a layer's output.
