@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from distill.bids_data import bids_sources
+from distill.moabb_data import moabb_sources
 from distill.recipe import FilesData, Recipe, SimulatedData
-from distill.recordings import read_raw, windows_of_recording, with_events
+from distill.recipe.data import BidsData, MoabbData
+from distill.recordings import read_raw, windows_by_table, windows_of_recording, with_events
 from distill.signal import SignalSpec
 from distill.simulate import CLASSES, simulate_session
 from distill.window_store import Source, store
@@ -17,13 +20,7 @@ from targets.errors import InputError
 
 def find_recordings(data: FilesData) -> list[tuple[Path, dict[str, str]]]:
     """Files below `root` whose relative path matches `pattern`, with the pattern's groups."""
-    folder = data.folder
-    if not folder.is_dir():
-        raise InputError(
-            "data folder not found",
-            where=folder,
-            todo="Set DLINK_DATA to the folder that holds the data sets, or correct [data] root.",
-        )
+    folder = data.check_folder()
     pattern = re.compile(data.pattern)
     found = []
     for path in sorted(folder.rglob("*")):
@@ -38,45 +35,20 @@ def find_recordings(data: FilesData) -> list[tuple[Path, dict[str, str]]]:
     return found
 
 
-def _class_names(data: FilesData) -> tuple[str, ...]:
-    """Classes in the order in which the recipe first names them."""
-    return tuple(dict.fromkeys((data.labels or data.events).values()))
-
-
-def _label(data: FilesData, path: Path, groups: dict[str, str]) -> str | None:
-    """Class of a whole file, where the recipe says it by file."""
-    if not data.labels:
-        return None
-    if groups["label"] not in data.labels:
-        raise InputError(
-            f"label {groups['label']!r} has no class", where=path,
-            limit=", ".join(data.labels), todo="Add it to [data.labels].",
-        )  # fmt: skip
-    return data.labels[groups["label"]]
-
-
 def _filled(template: str, groups: dict[str, str]) -> str:
     """A path with the pattern's groups in place of their names in braces."""
     return re.sub(r"{(\w+)}", lambda found: groups.get(found[1], ""), template)
 
 
 def _from_files(data: FilesData, signal: SignalSpec) -> list[Source]:
-    labels = _class_names(data)
-
     def source(path: Path, groups: dict[str, str]) -> Source:
-        label = _label(data, path, groups)
-
         def read() -> Iterator[Windows]:
             raw = read_raw(path)
             if data.events_file:
                 raw = with_events(raw, data.folder / _filled(data.events_file, groups))
-            yield windows_of_recording(
-                raw, signal, labels, subject=groups["subject"],
-                session=groups.get("session", "0"), label=label, events=data.events,
-                offset=data.offset, stride=data.stride, repeats=data.repeats, strip=data.strip,
-                where=path,
-            )  # fmt: skip
+            yield windows_by_table(raw, data, signal, groups, path)
 
+        data.label_of(groups, path)  # a label without a class shows before anything is read
         return Source(str(path), read)
 
     return [source(path, groups) for path, groups in find_recordings(data)]
@@ -106,7 +78,11 @@ def sources(recipe: Recipe) -> tuple[tuple[str, ...], list[Source]]:
     signal, data = recipe.signal_spec(), recipe.data
     if isinstance(data, SimulatedData):
         return CLASSES, _simulated(data, signal)
-    return _class_names(data), _from_files(data, signal)
+    if isinstance(data, MoabbData):
+        return moabb_sources(data, signal)
+    if isinstance(data, BidsData):
+        return data.classes, bids_sources(data, signal)
+    return data.classes, _from_files(data, signal)
 
 
 def write_windows(recipe: Recipe, folder: Path) -> Windows:

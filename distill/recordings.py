@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ from targets.errors import InputError
 
 if TYPE_CHECKING:
     import mne
+
+    from distill.recipe.data import Cutting
 
 READABLE = (".edf", ".bdf", ".gdf", ".fif", ".fif.gz", ".vhdr", ".set", ".cnt")
 # Older 10-20 names and their present ones: either may stand in a file.
@@ -44,6 +48,24 @@ def _edf_bytes(path: Path) -> int | None:
     return None if records < 0 else header + records * total * width
 
 
+@contextlib.contextmanager
+def reading(fault: str, where: object, todo: str) -> Iterator[None]:
+    """Turn whatever a reader raises into an :class:`InputError`, and keep its warnings quiet.
+
+    Readers of many makers' files, and what downloads them, raise many types when a file is not
+    what it should be. All of them are the file's fault.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as err:
+        message = str(err).rstrip(".")
+        raise InputError(
+            f"{fault}: {type(err).__name__}: {message}", where=where, todo=todo
+        ) from err
+
+
 def read_raw(path: Path) -> mne.io.BaseRaw:
     """Open one recording of any format that MNE reads, without loading its samples.
 
@@ -70,17 +92,9 @@ def read_raw(path: Path) -> mne.io.BaseRaw:
                 limit=f"{promised} as its header says",
                 todo="Copy the file again from its source.",
             )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return mne.io.read_raw(path, preload=False, verbose="ERROR")
-    except Exception as err:
-        # MNE's readers raise many types on a damaged file: all of them are the file's fault.
-        raise InputError(
-            f"recording cannot be read: {type(err).__name__}: {err}",
-            where=path,
-            todo="Check that the file is whole and of the format its name says.",
-        ) from err
+    todo = "Check that the file is whole and of the format its name says."
+    with reading("recording cannot be read", path, todo):
+        return mne.io.read_raw(path, preload=False, verbose="ERROR")
 
 
 def with_events(raw: mne.io.BaseRaw, path: Path) -> mne.io.BaseRaw:
@@ -95,10 +109,8 @@ def with_events(raw: mne.io.BaseRaw, path: Path) -> mne.io.BaseRaw:
 
     if not path.exists():
         raise InputError("events file not found", where=path, todo="Correct [data] events_file.")
-    try:
+    with reading("events cannot be read", path, "Check that the file is whole."):
         events = mne.read_events(path, verbose="ERROR")
-    except Exception as err:  # as with recordings: whatever MNE raises is the file's fault
-        raise InputError(f"events cannot be read: {type(err).__name__}: {err}", where=path) from err
     names = {int(code): str(code) for code in np.unique(events[:, 2])}
     found = mne.annotations_from_events(
         events, raw.info["sfreq"], names, first_samp=raw.first_samp,
@@ -166,7 +178,9 @@ def prepare(
             todo="Use a recording at a higher rate, or lower the band in [signal].",
         )
     picks = pick_channels(raw, signal.ch_names, strip, where)
-    raw = raw.copy().pick(picks).reorder_channels(picks).load_data(verbose="ERROR")
+    raw = raw.copy().pick(picks).reorder_channels(picks)
+    with reading("samples cannot be read", where, "Check that the recording is whole."):
+        raw.load_data(verbose="ERROR")
     data = raw.get_data()
     bad = [name for name, row in zip(picks, data, strict=True) if not np.isfinite(row).all()]
     if bad:
@@ -289,3 +303,45 @@ def windows_of_recording(  # noqa: PLR0913 - each is a key of [data]
     x = cut(raw, signal, starts, where)
     n = len(x)
     return Windows(x, classes[:n], np.full(n, subject), np.full(n, session), labels, signal)
+
+
+def windows_by_table(
+    raw: mne.io.BaseRaw,
+    table: Cutting,
+    signal: SignalSpec,
+    groups: dict[str, str],
+    where: object,
+) -> Windows:
+    """Cut one recording as a recipe's [data] says; its channels are renamed in place.
+
+    Parameters
+    ----------
+    groups : what is known of the recording: "subject", and where known "session", "label", "run".
+
+    Raises
+    ------
+    InputError
+        As :func:`windows_of_recording`, and where no class is named for this recording.
+    """
+    present = {old: new for old, new in table.rename.items() if old in raw.ch_names}
+    try:
+        raw.rename_channels(present, verbose="ERROR")
+    except ValueError as err:
+        raise InputError(
+            f"channels cannot be renamed: {err}", where=where, todo="Correct [data.rename]."
+        ) from None
+    events = table.events_of(groups)
+    if table.events and not events:
+        raise InputError(
+            f"no event has a class in recordings whose {table.events_by} is "
+            f"{groups.get(table.events_by, '')!r}",
+            where=where,
+            limit=", ".join(table.events),
+            todo="Name it in [data.events], or leave these recordings out.",
+        )
+    return windows_of_recording(
+        raw, signal, table.classes, subject=groups["subject"],
+        session=groups.get("session", "0"), label=table.label_of(groups, where), events=events,
+        offset=table.offset, stride=table.stride, repeats=table.repeats, strip=table.strip,
+        where=where,
+    )  # fmt: skip
