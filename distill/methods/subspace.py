@@ -25,6 +25,8 @@ from distill.taps import tap
 from distill.teachers import TappedTeacher
 from targets.errors import InputError
 
+GRAPH_TOKENS = 4096  # tokens of a batch whose whole graph is kept for the gradients
+
 
 def margin(logits: Tensor, classes: Sequence[int]) -> Tensor:
     """How clearly each window is decided: top-1 minus top-2 logit among `classes`.
@@ -131,7 +133,7 @@ def layer_moments(
     *,
     tokens: int = 20,
     seed: int = 0,
-    batch: int = 32,
+    batch: int | None = None,
 ) -> list[LayerMoments]:
     """Moments of the given layers on windows x (n, n_chans, n_times).
 
@@ -143,7 +145,7 @@ def layer_moments(
     tokens : random tokens of each window that the moments are taken at, the same in all layers
         (20 in the paper's code).
     seed : of that choice.
-    batch : windows at a time.
+    batch : windows at a time; None is what keeps the gradients' graph small.
 
     Raises
     ------
@@ -153,6 +155,7 @@ def layer_moments(
     lay = teacher.layout
     sums = [_Sums(lay.d) for _ in layers]
     generator = torch.Generator().manual_seed(seed)
+    batch = batch or max(1, min(32, GRAPH_TOKENS // (lay.n_chans * lay.n_patches)))
     for part in batches(x, batch):
         scores = torch.rand(len(part), lay.n_chans * lay.n_patches, generator=generator)
         chosen = scores.argsort(1)[:, :tokens]

@@ -7,6 +7,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from distill.methods.subspace import layer_moments, leading
 from distill.methods.subspace_rank import (
     RankRow,
     accuracy,
@@ -15,7 +16,8 @@ from distill.methods.subspace_rank import (
     rank_rows,
     rank_table,
 )
-from distill.teachers import TappedTeacher
+from distill.signal import SignalSpec
+from distill.teachers import ARCHITECTURES, TappedTeacher, build_teacher
 from distill.teachers.tokens import TokenForm
 from targets.errors import InputError
 
@@ -99,6 +101,26 @@ def test_projection_follows_the_form_and_ends_with_the_block():
 )
 def test_the_axis_of_the_width_is_the_forms(axes, axis):
     assert TokenForm(axes).width_axis == axis
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_built_in_teachers_lose_nothing_at_full_rank_and_something_below(name):
+    needs = ARCHITECTURES[name].needs
+    signal = SignalSpec(ch_names=planted.CH_NAMES, sfreq=needs.sfreq, n_times=int(4 * needs.sfreq),
+                        unit=needs.unit, scale=needs.scale)  # fmt: skip
+    torch.manual_seed(0)
+    net = build_teacher(name, signal, 3, n_layers=2).eval().requires_grad_(False)
+    x = 0.2 * torch.randn(3, 4, signal.n_times)
+    embed, late = layer_moments(net, x.numpy(), [0, 1], (0, 1, 2))
+    assert embed.decides
+    assert late.decides == (name != "eegpt")  # its head reads summary tokens alone
+    basis, mean = leading(late.s_a).float(), late.mean.float()
+    with torch.no_grad():
+        before = net(x)
+        with projected(net, 1, mean, basis):
+            torch.testing.assert_close(net(x), before, atol=1e-4, rtol=1e-3)
+        with projected(net, 1, mean, basis[:, :1]):
+            assert not torch.allclose(net(x), before, atol=1e-3 * before.abs().max().item())
 
 
 def test_a_layer_read_at_an_input_is_refused_and_left_out():
