@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from distill.commands import DefaultGroup
+from distill.compare.cli import compare_command
 from targets.errors import user_errors
 
 
@@ -22,7 +23,12 @@ def main() -> None:
       DLINK_DATA=/data dlink-distill examples/eegmat.toml -o runs/eegmat
       dlink-distill examples/eegmat.toml -o runs/eegmat --resume
       dlink-distill show runs/eegmat
+      dlink-distill compare examples/benchmark-eegmat.toml -o runs/benchmark-eegmat
+      dlink-distill sizes --chans 22 --times 800
     """
+
+
+main.add_command(compare_command)
 
 
 @main.command("run", hidden=True)
@@ -72,6 +78,27 @@ def show_command(run_folder: Path) -> None:
                 todo="Give a folder that dlink-distill wrote.",
             )
         print_results(results)
+
+
+@main.command("sizes")
+@click.option("--chans", type=click.IntRange(1), default=19, show_default=True)
+@click.option("--times", type=click.IntRange(1), default=800, show_default=True)
+@click.option("--classes", type=click.IntRange(2), default=2, show_default=True)
+def sizes_command(chans: int, times: int, classes: int) -> None:
+    """Print the named sizes of MiC: parameters, MACs, int8 memory, smallest board that holds it."""
+    with user_errors("dlink-distill"):
+        from distill.students import size_rows, size_table
+
+        click.echo(size_table(size_rows(((chans, times),), classes)))
+
+
+@main.command("teachers")
+def teachers_command() -> None:
+    """Print the built-in teachers: what they expect, parameters with the head named, MACs."""
+    with user_errors("dlink-distill"):
+        from distill.teachers.__main__ import table
+
+        click.echo(table())
 
 
 def print_results(results: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import torch
 from distill.arms import PLAIN, Job, jobs
 from distill.checkpoints import state_hash
 from distill.counts import count
-from distill.dataset import load_windows
+from distill.dataset import write_windows
 from distill.folder import RunFolder, find_folder, open_folder, start_folder
 from distill.metrics import mean_std, selection_metric
 from distill.recipe import load_recipe
@@ -61,9 +61,7 @@ def prepare(
     found = find_folder(out, recipe, recipe_path, resume=resume, comparison=comparison)
     run = found or start_folder(out, recipe, recipe_path, comparison=comparison)
     try:
-        if not (out / "windows").exists():
-            load_windows(recipe).save(out / "windows")
-        recipe.signal_spec().check(run.windows.signal, where=out / "windows")
+        write_windows(recipe, out / "windows")
         make_teacher(recipe, run.splits["train"], recipe.seeds[0])
         for arm in run.arms.values():
             make_student(recipe, run.splits["train"], recipe.seeds[0], arm.student)

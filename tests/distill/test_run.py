@@ -182,10 +182,10 @@ def test_resume_of_nothing_begins_and_leftovers_of_a_kill_go(tiny_recipe, tmp_pa
 def test_an_interrupt_before_the_windows_are_ready_leaves_no_folder(
     tiny_recipe, tmp_path, monkeypatch
 ):
-    def killed(_recipe):
+    def killed(_recipe, _folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "load_windows", killed)
+    monkeypatch.setattr(run_module, "write_windows", killed)
     with pytest.raises(KeyboardInterrupt):
         run(tiny_recipe, tmp_path / "r")
     assert list(tmp_path.iterdir()) == []
