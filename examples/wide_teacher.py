@@ -1,7 +1,8 @@
 """A teacher of one's own: a wide residual network of separable convolutions.
 
-`[teacher] module = "examples/wide_teacher.py:WideTeacher"` takes it from there. The layers "time"
-and "blocks.0" to "blocks.2" give 128 maps each ("batch d steps"), 200 or 100 steps in 4 s at 200 Hz.
+`[teacher] module = "examples/wide_teacher.py:WideTeacher"` takes it from there. The layers
+"time" and "blocks.0" to "blocks.2" give 128 maps each ("batch d steps"): 200 or 100 steps in four
+seconds at 200 Hz.
 """
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 
 def separable(width: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Depthwise in time, then pointwise: (batch, width, steps) -> (batch, width, steps / stride)."""
+    """Depthwise in time, then pointwise: (batch, width, n) -> (batch, width, n / stride)."""
     pad = (kernel - stride + 1) // 2
     return nn.Sequential(
         nn.Conv1d(width, width, kernel, stride, pad, groups=width, bias=False),
