@@ -40,7 +40,15 @@ def _filled(template: str, groups: dict[str, str]) -> str:
     return re.sub(r"{(\w+)}", lambda found: groups.get(found[1], ""), template)
 
 
-def _from_files(data: FilesData, signal: SignalSpec) -> list[Source]:
+def file_sources(data: FilesData, signal: SignalSpec) -> list[Source]:
+    """The recordings of a folder, in the order of their paths, not yet read.
+
+    Raises
+    ------
+    InputError
+        Folder missing, no file matches, or a file whose label has no class.
+    """
+
     def source(path: Path, groups: dict[str, str]) -> Source:
         def read() -> Iterator[Windows]:
             raw = read_raw(path)
@@ -82,7 +90,7 @@ def sources(recipe: Recipe) -> tuple[tuple[str, ...], list[Source]]:
         return moabb_sources(data, signal)
     if isinstance(data, BidsData):
         return data.classes, bids_sources(data, signal)
-    return data.classes, _from_files(data, signal)
+    return data.classes, file_sources(data, signal)
 
 
 def write_windows(recipe: Recipe, folder: Path) -> Windows:

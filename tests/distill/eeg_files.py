@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 
@@ -47,9 +48,14 @@ epochs = 1
 batch = 8
 """
 
-FILES = SIMULATED.replace(
-    SIMULATED[SIMULATED.index("[data]") : SIMULATED.index("[signal]")],
-    r'''[data]
+
+def with_data(table: str, text: str = SIMULATED) -> str:
+    """The recipe `text` with another [data]."""
+    return text[: text.index("[data]")] + table.strip() + "\n\n" + text[text.index("[signal]") :]
+
+
+FILES = with_data(r'''
+[data]
 source = "files"
 root = "$DLINK_DATA"
 pattern = "S(?P<subject>\\d\\d)_(?P<label>[12])(_raw)?\\.(edf|fif)"
@@ -58,9 +64,7 @@ strip = ["EEG "]
 [data.labels]
 1 = "rest"
 2 = "task"
-
-''',
-).replace('"S0', '"0').replace("-S0", "-0")  # fmt: skip
+''').replace('"S0', '"0').replace("-S0", "-0")  # fmt: skip
 
 
 def recipe(folder: Path, changes: dict[str, str] | None = None, text: str = SIMULATED) -> Path:
@@ -124,6 +128,41 @@ def write_brainvision(path: Path, volts: np.ndarray, markers: list[tuple[str, in
         "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nCodepage=UTF-8\n"
         f"DataFile={path.stem}.eeg\n[Marker Infos]\n{lines}\n"
     )
+    return path
+
+
+def write_edf_plus(path: Path, volts: np.ndarray, names, sfreq: int, cues) -> Path:
+    """EDF+ with (seconds, description) annotations, as mne and edfio export it."""
+    raw = as_raw(volts, names, sfreq)
+    onsets, texts = zip(*cues, strict=True)
+    raw.set_annotations(mne.Annotations(onsets, 4.1, texts))
+    mne.export.export_raw(path, raw, fmt="edf", overwrite=True, verbose="ERROR")
+    return path
+
+
+def write_gdf(path: Path, volts: np.ndarray, names, sfreq: int, cues) -> Path:
+    """GDF 1.25 of one-second records of 16-bit samples with (sample, code) events in a table.
+
+    Layout: Schlögl, arXiv cs/0608052, as mne reads it.
+    """
+    n, records = len(names), volts.shape[1] // sfreq
+    length = 256 * (n + 1)
+    fixed = b"GDF 1.25" + b"X X".ljust(80) + b"X".ljust(80) + b"2026010100000000"
+    fixed += struct.pack("<q24x20xqIII", length, records, 1, 1, n)
+    signals = b"".join(name.encode().ljust(16) for name in names) + b" " * 80 * n
+    signals += b"uV".ljust(8) * n
+    for kind, value in (("d", -3276.7), ("d", 3276.7), ("q", -32767), ("q", 32767)):
+        signals += struct.pack(f"<{n}{kind}", *[value] * n)
+    signals += b" " * 80 * n + struct.pack(f"<{n}i", *[sfreq] * n)
+    signals += struct.pack(f"<{n}i", *[3] * n) + bytes(32 * n)  # 3: signed 16-bit
+    counts = np.round(volts[:, : records * sfreq] * 1e7).astype("<i2")
+    samples = counts.reshape(n, records, sfreq).transpose(1, 0, 2).tobytes()
+    places, codes = zip(*cues, strict=True)
+    table = struct.pack("<BBBBI", 1, sfreq & 255, sfreq >> 8, 0, len(cues))
+    table += struct.pack(f"<{len(cues)}I", *(place + 1 for place in places))
+    table += struct.pack(f"<{len(cues)}H", *codes)
+    path.write_bytes(fixed + signals + samples + table)
+    assert len(fixed + signals) == length
     return path
 
 

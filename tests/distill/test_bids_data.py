@@ -9,12 +9,8 @@ from distill.dataset import load_windows, sources, write_windows
 from distill.recipe import load_recipe
 from targets.errors import InputError
 
-_START, _END = eeg_files.SIMULATED.index("[data]"), eeg_files.SIMULATED.index("[signal]")
-SPLITS = ('train = ["S00-S01"]\nval = ["S02"]\ntest = ["S03"]',
-          'train = ["01"]\nval = ["02"]\ntest = ["03"]')  # fmt: skip
-BIDS = eeg_files.SIMULATED.replace(
-    eeg_files.SIMULATED[_START:_END],
-    """[data]
+BIDS = eeg_files.with_data("""
+[data]
 source = "bids"
 root = "$DLINK_DATA/set"
 tasks = ["imagery"]
@@ -22,9 +18,7 @@ tasks = ["imagery"]
 [data.events]
 left = "L"
 right = "R"
-
-""",
-).replace(*SPLITS)  # fmt: skip
+""").replace("S00-S01", "01").replace("S02", "02").replace("S03", "03")  # fmt: skip
 BY_TASK = BIDS.replace('tasks = ["imagery"]\n', "").replace(
     'events]\nleft = "L"\nright = "R"', 'labels]\nrest = "rest"\nimagery = "task"'
 )  # fmt: skip

@@ -66,3 +66,55 @@ def test_faults_name_file_and_way_out(files_recipe, tmp_path, old, new, message)
     recipe = load_recipe(eeg_files.recipe(tmp_path, {old: new}, eeg_files.FILES))
     with pytest.raises(InputError, match=message):
         load_windows(recipe)
+
+
+BY_RUN = eeg_files.with_data(r"""
+[data]
+source = "files"
+root = "$DLINK_DATA"
+pattern = "S(?P<subject>\\d\\d)_(?P<run>\\d)\\.edf"
+events_by = "run"
+
+[data.rename]
+A1 = "C3"
+
+[data.events]
+"1:go" = "left"
+"2:go" = "right"
+"2:a:b" = "rest"
+""")
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two runs whose "go" means different things; C3 is called A1."""
+    monkeypatch.setenv("DLINK_DATA", str(tmp_path))
+    for run in (1, 2):
+        names = ("A1", *eeg_files.CH_NAMES[1:])
+        cues = [(1.0, "go"), (4.0, "a:b")]
+        path = tmp_path / f"S00_{run}.edf"
+        eeg_files.write_edf_plus(path, eeg_files.noise(9.0, seed=run), names, 250, cues)
+    return lambda changes=None: load_recipe(eeg_files.recipe(tmp_path, changes, BY_RUN))
+
+
+def test_an_events_class_may_depend_on_the_file(runs):
+    windows = load_windows(runs())
+    assert windows.labels == ("left", "right", "rest")
+    assert windows.y.tolist() == [0, 1, 2]  # in run 1 a:b has no class
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"1:go" = "left"\n', "",
+         r"S00_1\.edf: no event has a class in recordings whose run is '1' "
+         r"\(allowed 2:go, 2:a:b\)"),
+        ('"1:go"', '"go"', "events_by wants keys as 'VALUE:DESCRIPTION' in events, not 'go'"),
+        ('by = "run"', 'by = "day"', "events_by names 'day', which is no group of pattern"),
+        ('A1 = "C3"', 'A1 = "Cz"', r"S00_1\.edf: channels cannot be renamed: .*unique"),
+        ('A1 = "C3"', 'B1 = "C3"', "channels C3 are not in the recording"),
+    ],
+)  # fmt: skip
+def test_faults_of_events_by_run_and_of_names(runs, old, new, message):
+    with pytest.raises(InputError, match=message):
+        load_windows(runs({old: new}))

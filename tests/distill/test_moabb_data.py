@@ -14,11 +14,8 @@ from targets.errors import InputError
 datasets = pytest.importorskip("moabb.datasets")
 from moabb.datasets.base import BaseDataset  # noqa: E402
 
-FAKE = eeg_files.SIMULATED.replace(
-    eeg_files.SIMULATED[
-        eeg_files.SIMULATED.index("[data]") : eeg_files.SIMULATED.index("[signal]")
-    ],
-    """[data]
+FAKE = eeg_files.with_data("""
+[data]
 source = "moabb"
 dataset = "FakeDataset"
 
@@ -32,12 +29,7 @@ sfreq = 250
 seed = 7
 channels = ["C3", "Cz", "C4", "Fz"]
 event_list = ["left", "right", "rest"]
-
-""",
-).replace(
-    'train = ["S00-S01"]\nval = ["S02"]\ntest = ["S03"]',
-    'train = ["1-2"]\nval = ["3"]\ntest = ["4"]',
-)  # fmt: skip
+""").replace("S00-S01", "1-2").replace("S02", "3").replace("S03", "4")  # fmt: skip
 TWO = '[data.events]\nright = "R"\nleft = "L"\n\n[data.options]'
 
 
@@ -120,13 +112,12 @@ def test_what_a_description_means_may_depend_on_the_session(tmp_path):
 @pytest.mark.parametrize("by_annotation", [False, True])
 def test_windows_begin_where_the_interval_does(tmp_path, monkeypatch, by_annotation):
     monkeypatch.setattr(datasets, "Ramps", Ramps, raising=False)
-    text = FAKE[: FAKE.index("[data.options]")] + FAKE[FAKE.index("[signal]") :]
-    text = text.replace("FakeDataset", "Ramps").replace("band = [0.5, 45.0]", "")
-    text = text.replace("[signal]", f"options = {{by_annotation = {str(by_annotation).lower()}}}\n"
-                        "[signal]")  # fmt: skip
+    option = f"options = {{by_annotation = {str(by_annotation).lower()}}}"
+    text = eeg_files.with_data(f'[data]\nsource = "moabb"\ndataset = "Ramps"\n{option}')
     ramps = load_recipe(eeg_files.recipe(tmp_path, text=text))
-    signal = ramps.signal_spec().model_copy(update={"sfreq": 250.0, "n_times": 500, "scale": 1.0,
-                                                    "band": None})  # fmt: skip
+    signal = ramps.signal_spec().model_copy(
+        update={"sfreq": 250.0, "n_times": 500, "scale": 1.0, "band": None}
+    )
     labels, found = moabb_sources(ramps.data, signal)
     windows = [part for source in found for part in source.read()]
     assert labels == ("left", "right")
