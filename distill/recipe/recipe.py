@@ -6,10 +6,10 @@ import hashlib
 import tomllib
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from distill.methods.dlink import DLinkConfig
-from distill.methods.registry import MethodTable
+from distill.methods.registry import METHODS, MethodTable
 from distill.recipe.compare import CompareTable
 from distill.recipe.data import DataTable
 from distill.recipe.faults import sentences
@@ -41,6 +41,23 @@ class Recipe(Table):
         if min(seeds) < 0 or len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds must be different numbers from 0 on, are {list(seeds)}")
         return seeds
+
+    @model_validator(mode="after")
+    def _methods_suit_the_students(self) -> Recipe:
+        pairs = [("method", self.method, self.student)]
+        if self.compare is not None:
+            pairs = [
+                (f"compare arm {arm.name!r}", arm.method, self.student.replaced(arm.student))
+                for arm in self.compare.arms
+            ]
+        for where, method, student in pairs:
+            if student.name != "mic" and METHODS[method.name].needs_hidden:
+                usable = [name for name, kind in sorted(METHODS.items()) if not kind.needs_hidden]
+                raise ValueError(
+                    f"{where}: {method.name} needs the tokens of a MiC, which {student.label} "
+                    f"has not: take {' or '.join(usable)}"
+                )
+        return self
 
     def signal_spec(self) -> SignalSpec:
         """The contract: the teacher's needs, with what [signal] says.

@@ -4,6 +4,7 @@ import eeg_files
 import pytest
 
 from distill.recipe import FilesData, expand, load_recipe
+from distill.teachers import needs
 from targets.errors import InputError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -16,11 +17,15 @@ def refused(tmp_path, changes, text=eeg_files.SIMULATED):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["demo.toml", "eegmat.toml"])
+@pytest.mark.parametrize(
+    "name", sorted(p.name for p in EXAMPLES.glob("*.toml") if p.name != "budgets.toml")
+)
 def test_examples_are_whole_and_make_a_contract(name):
     recipe = load_recipe(EXAMPLES / name)
     signal = recipe.signal_spec()
-    assert (signal.n_chans, signal.n_times, signal.sfreq, signal.unit) == (19, 800, 200.0, "uV")
+    assert (signal.sfreq, signal.unit) == (200.0, "uV")
+    assert signal.n_times == recipe.signal.seconds * 200
+    assert signal.n_times % needs(recipe.teacher).patch == 0
     assert all(recipe.split.groups().values())
 
 
@@ -152,3 +157,12 @@ def test_data_root_is_found_by_the_environment(tmp_path, monkeypatch):
     assert data.folder == tmp_path / "set"
     monkeypatch.delenv("DLINK_DATA")
     assert data.folder == Path("../shared/data/set")
+
+
+def test_a_baseline_is_refused_where_the_method_needs_tokens(tmp_path):
+    baseline = {"[student]\nepochs = 1": '[student]\nname = "eegnet"\nepochs = 1'}
+    with pytest.raises(InputError, match="dlink needs the tokens of a MiC, which EEGNet has not"):
+        load_recipe(eeg_files.recipe(tmp_path, baseline))
+    path = eeg_files.recipe(tmp_path, baseline)
+    path.write_text(path.read_text() + '\n[method]\nname = "kd"\n')
+    assert load_recipe(path).student.label == "EEGNet"
