@@ -159,6 +159,26 @@ def _reference_index(signal: SignalSpec) -> int:
     return names.index(wanted)
 
 
+def _refuse_spoiled(raw: mne.io.BaseRaw, where: object) -> None:
+    """Refuse channels without a signal, by name."""
+    data = raw.get_data()
+    bad = [name for name, row in zip(raw.ch_names, data, strict=True) if not np.isfinite(row).all()]
+    if bad:
+        raise InputError(
+            f"channels {', '.join(bad)} hold NaN or infinite samples",
+            where=where,
+            todo="Repair or leave out the recording.",
+        )
+    flat = [name for name, row in zip(raw.ch_names, data, strict=True) if row.std() < FLAT_VOLTS]
+    if flat:
+        raise InputError(
+            f"channels {', '.join(flat)} are flat",
+            where=where,
+            value="standard deviation below 1 nV",
+            todo="Repair or leave out the recording: the electrode was not connected.",
+        )
+
+
 def prepare(
     raw: mne.io.BaseRaw, signal: SignalSpec, *, strip: tuple[str, ...] = (), where: object = ""
 ) -> mne.io.BaseRaw:
@@ -181,22 +201,7 @@ def prepare(
     raw = raw.copy().pick(picks).reorder_channels(picks)
     with reading("samples cannot be read", where, "Check that the recording is whole."):
         raw.load_data(verbose="ERROR")
-    data = raw.get_data()
-    bad = [name for name, row in zip(picks, data, strict=True) if not np.isfinite(row).all()]
-    if bad:
-        raise InputError(
-            f"channels {', '.join(bad)} hold NaN or infinite samples",
-            where=where,
-            todo="Repair or leave out the recording.",
-        )
-    flat = [name for name, row in zip(picks, data, strict=True) if row.std() < FLAT_VOLTS]
-    if flat:
-        raise InputError(
-            f"channels {', '.join(flat)} are flat",
-            where=where,
-            value="standard deviation below 1 nV",
-            todo="Repair or leave out the recording: the electrode was not connected.",
-        )
+    _refuse_spoiled(raw, where)
     if signal.band is not None:
         raw.filter(*signal.band, verbose="ERROR", picks="all")
     if signal.notch is not None and signal.notch < raw.info["sfreq"] / 2:
@@ -231,7 +236,7 @@ def cut(
             limit=f">= {signal.seconds:g} s",
             todo="Leave the recording out, or shorten the window in [signal] seconds.",
         )
-    return np.stack([data[:, s : s + n_times] for s in keep]).astype(np.float32)
+    return np.stack([data[:, s : s + n_times].astype(np.float32) for s in keep])
 
 
 def _event_windows(

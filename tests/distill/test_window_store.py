@@ -163,3 +163,45 @@ def test_a_recipes_windows_are_written_once(tmp_path, tiny_recipe, windows):
     part(0).save(tmp_path / "w")
     with pytest.raises(InputError, match="signal contract differs: ch_names"):
         write_windows(recipe, tmp_path / "w")
+
+
+def test_memory_does_not_grow_with_the_set(tmp_path):
+    # scripts/memory_of_sets.py measures it on whole recipes; here 240 MB, which must cost a tenth.
+    code = """
+        import sys
+        from pathlib import Path
+        import numpy as np
+        from distill.signal import SignalSpec
+        from distill.window_store import Source, store
+        from distill.windows import Windows
+
+        signal = SignalSpec(ch_names=tuple("abcdefgh"), sfreq=100, n_times=500)
+        n = 250  # 4 MB
+
+        def part(k):
+            x = np.full((n, 8, 500), k, np.float32)
+            return Windows(x, np.arange(n) % 2, np.full(n, str(k)), np.full(n, "0"), ("a", "b"),
+                           signal)
+
+        def status(key):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith(key + ":"):
+                    return int(line.split()[1]) / 1024
+
+        sources = [Source(str(k), lambda k=k: [part(k)]) for k in range(60)]
+        before = status("VmHWM")
+        windows = store(sources, signal, ("a", "b"), Path(sys.argv[1]) / "w")
+        written = status("VmHWM") - before
+        anonymous, total = status("RssAnon"), 0.0
+        half = windows.select(windows.y == 0)
+        for rows in np.random.default_rng(0).permutation(len(half)).reshape(-1, 50):
+            total += float(half.x[rows].mean())
+        print(windows.x.nbytes / 2**20, written, status("RssAnon") - anonymous, total)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    size, written, trained, total = (float(word) for word in out.split())
+    assert size > 228
+    assert written < 24
+    assert trained < 8
+    assert total == pytest.approx(150 * 29.5)
