@@ -70,7 +70,7 @@ def lower(op: g.Op, fc_rounding: str) -> Layer:
         ) from None
 
 
-def _fold(op: g.Weighted, axis: int) -> NDArray[np.int32]:
+def folded_bias(op: g.Weighted, axis: int) -> NDArray[np.int32]:
     """The bias with the input's zero point folded in; `axis` is that of the outputs.
 
     With the bound checked here no partial sum, in whatever order, leaves 32 bits.
@@ -85,7 +85,7 @@ def _fold(op: g.Weighted, axis: int) -> NDArray[np.int32]:
     return folded.astype(np.int32)
 
 
-def _output(op: g.Weighted, pairs: list[tuple[int, int]]) -> tuple[Struct, dict[str, Any]]:
+def output_fields(op: g.Weighted, pairs: list[tuple[int, int]]) -> tuple[Struct, dict[str, Any]]:
     """The ``dlink_output_t`` and its arrays, one multiplier and shift per output channel."""
     channels = op.bias.size
     pairs = pairs * channels if len(pairs) == 1 else pairs
@@ -134,9 +134,9 @@ def _conv(op: g.Op) -> Layer:
     op = cast("g.Conv2D | g.DepthwiseConv2D", op)
     depthwise = isinstance(op, g.DepthwiseConv2D)
     x = op.inputs[0]
-    folded = _fold(op, 3 if depthwise else 0)
+    folded = folded_bias(op, 3 if depthwise else 0)
     pairs = requant.conv_multipliers(x.scale, op.weight_scales, op.output.scale)
-    output, arrays = _output(op, pairs)
+    output, arrays = output_fields(op, pairs)
     arrays = {"weights": op.weights, "bias": op.bias, **arrays}
     inside = "bias"
     if not _hangs_over(op.window, x, op.output):
@@ -167,7 +167,7 @@ def _fully_connected(op: g.Op, rounding: str) -> Layer:
         triples = requant.wide_multipliers(*scales)
         pairs = [(high, shift) for high, _, shift in triples]
         low["multiplier_low"] = np.array([t[1] for t in triples], np.int32)
-    output, arrays = _output(op, pairs)
+    output, arrays = output_fields(op, pairs)
     if len(pairs) == 1:  # one scale for all outputs: one number
         arrays = {name: array[:1] for name, array in arrays.items()}
     fields = {
@@ -181,7 +181,7 @@ def _fully_connected(op: g.Op, rounding: str) -> Layer:
         "output": output,
         "multiplier_low": Array("multiplier_low") if low else "NULL",
     }
-    arrays = {"weights": op.weights, "bias": _fold(op, 0), **arrays, **low}
+    arrays = {"weights": op.weights, "bias": folded_bias(op, 0), **arrays, **low}
     dsp_arrays = {}
     if out % 4 == 0 and features % 4 == 0:  # four rows of four bytes lie together
         parted = op.weights.reshape(out // 4, 4, features // 4, 4)
@@ -221,13 +221,14 @@ def mean_fields(op: g.Mean) -> Struct:
     }
 
 
-def _limits(op: g.Op) -> dict[str, int]:
+def limits(op: g.Op) -> dict[str, int]:
+    """What the fused activation clamps to."""
     low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
     return {"low": low, "high": high}
 
 
 def _add(op: g.Op) -> Layer:
-    fields = {**add_fields(op), **_limits(op)}
+    fields = {**add_fields(op), **limits(op)}
     if isinstance(op, g.BroadcastAdd):
         both = {"broadcast": broadcast_fields(op.layout), "add": fields}
         return Layer(op, "add_broadcast", "add_broadcast", both)
@@ -266,7 +267,7 @@ def broadcast_fields(layout: g.Broadcast) -> Struct:
 
 def _mul(op: g.Op, rounding: str) -> Layer:
     op = cast("g.Mul", op)
-    return Layer(op, "mul", "mul", {**mul_fields(op, double=rounding == "micro"), **_limits(op)})
+    return Layer(op, "mul", "mul", {**mul_fields(op, double=rounding == "micro"), **limits(op)})
 
 
 def mul_fields(op: g.Mul, *, double: bool) -> Struct:
@@ -305,7 +306,7 @@ def pad_layer(op: g.Op) -> Layer:
 
 
 def _rescale(op: g.Op) -> Layer:
-    return Layer(op, "rescale", "rescale", {**rescale_fields(op), **_limits(op)})
+    return Layer(op, "rescale", "rescale", {**rescale_fields(op), **limits(op)})
 
 
 def rescale_fields(op: g.Op) -> Struct:

@@ -52,24 +52,6 @@ def aliases(graph: Graph) -> dict[int, int]:
     return roots
 
 
-def buffers(graph: Graph) -> list[Buffer]:
-    """Every intermediate buffer with its life, in order of appearance."""
-    roots = aliases(graph)
-    outside = {graph.input.index, roots[graph.output.index]}
-    size: dict[int, int] = {}
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for step, op in enumerate(graph.ops):
-        for tensor in (*op.inputs, op.output):
-            root = roots.get(tensor.index)
-            if root is None or root in outside:  # constants have no root
-                continue
-            size.setdefault(root, tensor.nbytes)
-            first.setdefault(root, step)
-            last[root] = step
-    return [Buffer(root, size[root], first[root], last[root]) for root in size]
-
-
 def place(order: Sequence[Buffer], alignment: int = ALIGNMENT) -> dict[int, int]:
     """Offsets by root, multiples of `alignment`: in this order, each as low as it fits."""
     placed: list[tuple[int, Buffer]] = []
@@ -108,11 +90,3 @@ def live_bytes(wanted: Sequence[Buffer]) -> int:
     """The most bytes alive in one step: the bound."""
     steps = range(max((b.last + 1 for b in wanted), default=0))
     return max((sum(b.size for b in wanted if b.first <= s <= b.last) for s in steps), default=0)
-
-
-def plan(graph: Graph) -> Plan:
-    """Plan the arena of `graph`; sizes in bytes."""
-    wanted = buffers(graph)
-    bound = live_bytes(wanted)
-    offsets = search(wanted, bound)
-    return Plan(aliases(graph), offsets, peak(wanted, offsets), bound)

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from export.c import graph as g
 from export.c import helium, packing, requant, trim
-from export.c.layers import Array, Struct, _fold
+from export.c.layers import (
+    Array,
+    Struct,
+    add_fields,
+    folded_bias,
+    limits,
+    mean_fields,
+    output_fields,
+)
 from export.c.line import find_line
 from targets.errors import InputError
 
@@ -97,8 +105,7 @@ def can_be_stage(op: g.Op) -> bool:
         return True
     if isinstance(op, g.Add):
         a, b = op.inputs
-        constant = a.data is not None or b.data is not None
-        return a.shape == b.shape and len(a.shape) == 4 and a.shape[0] == 1 and not constant
+        return a.shape == b.shape and len(a.shape) == 4 and a.shape[0] == 1
     return isinstance(op, g.Conv2D | g.DepthwiseConv2D | g.Pool2D) and _small(op)
 
 
@@ -157,22 +164,17 @@ def _as_conv(op: g.DepthwiseConv2D) -> g.Conv2D:
 def _requant(op: g.Weighted, folded: NDArray[np.int32], axis: int) -> tuple[Struct, dict[str, Any]]:
     """The ``dlink_requant_t`` and its arrays, one multiplier and shift per output channel."""
     pairs = requant.conv_multipliers(op.inputs[0].scale, op.weight_scales, op.output.scale)
-    pairs = pairs * op.bias.size if len(pairs) == 1 else pairs
-    multiplier = np.array([m for m, _ in pairs], np.int32)
-    shift = np.array([s for _, s in pairs], np.int8)
+    fields, arrays = output_fields(op, pairs)
+    multiplier, shift = arrays["multiplier"], arrays["shift"]
     others = tuple(i for i in range(op.weights.ndim) if i != axis)
     bound = np.abs(folded.astype(np.int64)) + 128 * np.abs(op.weights.astype(np.int64)).sum(others)
     short = (shift < 0) & (shift >= -PLAIN_SHIFT_MOST) & (multiplier > 0) & (bound < 2**30)
     plain = int(short.all())
-    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
+    full = (fields["low"], fields["high"]) == (-128, 127)
     fields = {
-        "multiplier": Array("multiplier"),
-        "shift": Array("shift"),
-        "zero_point": op.output.zero_point,
-        "low": low,
-        "high": high,
+        **fields,
         "limbs": plain and packing.limbs(int(bound.max()), -int(shift.min())),
-        "plain_shift": plain and (SHORT_FULL if (low, high) == (-128, 127) else SHORT),
+        "plain_shift": plain and (SHORT_FULL if full else SHORT),
     }
     return fields, {"multiplier": multiplier, "shift": -shift if plain else shift}
 
@@ -209,7 +211,7 @@ def _geometry(window: g.Window) -> dict[str, Any]:
 
 
 def _conv(op: g.Conv2D) -> Stage:
-    folded = _fold(op, 0)
+    folded = folded_bias(op, 0)
     output, arrays = _requant(op, folded, 0)
     fields = {
         "slide": _slide(op.window),
@@ -262,7 +264,7 @@ def _by_two(flat: NDArray[np.int8]) -> NDArray[np.int8]:
 
 
 def _depthwise(op: g.DepthwiseConv2D) -> Stage:
-    folded = _fold(op, 3)
+    folded = folded_bias(op, 3)
     output, arrays = _requant(op, folded, 3)
     channels = op.inputs[0].shape[3]
     multiplier = op.output.shape[3] // channels
@@ -341,34 +343,28 @@ def reciprocal(count: int) -> int:
 
 
 def _add(op: g.Add) -> Stage:
-    a, b = op.inputs
-    low, high = requant.activation_range(op.activation, op.output.scale, op.output.zero_point)
-    pair_a, pair_b, pair_out = requant.add_multipliers(a.scale, b.scale, op.output.scale)
-    if pair_b == HALVE and pair_a != HALVE:  # the larger scale first: its multiplier is 1/2
-        a, b, pair_a, pair_b = b, a, pair_b, pair_a
-    swapped = a is not op.inputs[0]
-    quick = pair_a == HALVE and pair_b[1] < 0 and pair_out[1] < 0 and (low, high) == (-128, 127)
+    def pair(shared: Struct, which: str) -> tuple[int, int]:
+        return shared[f"multiplier_{which}"], -shared[f"shift_{which}"]
+
+    shared = add_fields(op)
+    inputs = a, b = op.inputs
+    if pair(shared, "b") == HALVE != pair(shared, "a"):  # the larger scale first: it is halved
+        inputs = a, b = b, a
+        shared = add_fields(replace(op, inputs=inputs))
+    clamp = limits(op)
+    pairs = [pair(shared, which) for which in ("a", "b", "out")]
+    short = pairs[0] == HALVE and pairs[1][1] < 0 and pairs[2][1] < 0
     fields: dict[str, Any] = {
         "channels": op.output.shape[3],
-        "quick": int(quick),
-        "offset_a": -a.zero_point,
-        "multiplier_a": pair_a[0],
-        "shift_a": -pair_a[1],
-        "offset_b": -b.zero_point,
-        "multiplier_b": pair_b[0],
-        "shift_b": -pair_b[1],
-        "multiplier_out": pair_out[0],
-        "shift_out": -pair_out[1],
-        "zero_point": op.output.zero_point,
-        "low": low,
-        "high": high,
+        "quick": int(short and tuple(clamp.values()) == (-128, 127)),
+        **{name: value for name, value in shared.items() if name != "count"},
+        **clamp,
     }
-    pairs = ((pair_a[0], -pair_a[1]), (pair_b[0], -pair_b[1]), (pair_out[0], -pair_out[1]))
-    line = find_line(pairs, (a.zero_point, b.zero_point, op.output.zero_point))
+    shifts = ((pairs[0][0], -pairs[0][1]), (pairs[1][0], -pairs[1][1]), (pairs[2][0], -pairs[2][1]))
+    line = find_line(shifts, (a.zero_point, b.zero_point, op.output.zero_point))
     if line is not None:
         fields["line"] = vars(line)
-    stage = _stage(op, "add_stage", fields)
-    return replace(stage, inputs=(a, b)) if swapped else stage
+    return replace(_stage(op, "add_stage", fields), inputs=inputs)
 
 
 def _global_mean(op: g.Op) -> list[Stage]:
@@ -383,16 +379,11 @@ def _global_mean(op: g.Op) -> list[Stage]:
         divide = replace(divide, kernel="divide_stage", inputs=(sums,), output=result)
         return [add_up, divide]
     count = height * width
-    multiplier, shift = requant.mean_multiplier(image.scale, op.output.scale, count)
+    mean = mean_fields(cast("g.Mean", op))
     if count * 255 >= 2**31:
         raise ValueError(f"a sum of {count} elements may leave 32 bits")
-    fields = {
-        "channels": channels,
-        "sum_offset": -count * image.zero_point,
-        "multiplier": multiplier,
-        "shift": shift,
-        "zero_point": op.output.zero_point,
-    }
+    names = ("sum_offset", "multiplier", "shift", "zero_point")
+    fields = {"channels": channels, **{name: mean[name] for name in names}}
     size = (height, width)
     return [
         add_up,
