@@ -39,7 +39,8 @@ def test_folder_holds_everything_and_nothing_half_written(finished):
     names = {p.relative_to(finished.folder).as_posix() for p in finished.folder.rglob("*")}
     assert {
         "recipe.toml", "run.json", "results.json", "windows/x.npy", "windows/index.json",
-        "seed_0/distilled/router.json",
+        "seed_0/distilled/router.json", "seed_0/distilled/router.png",
+        "seed_0/distilled/losses.png", "seed_0/matched/losses.png",
         *(f"seed_0/{arm}/scores.json" for arm in ARMS),
         *(f"seed_0/{arm}/test_logits.npy" for arm in ARMS),
         *(f"seed_0/{arm}/weights.safetensors" for arm in ARMS),
