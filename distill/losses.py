@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from distill.spectral import SpectralLoss
 from distill.teachers import TokenLayout
 
 EPS = 1e-8
@@ -82,13 +82,5 @@ def spectral(student: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     The phase term is the wrap-free form of 1 - cos(dphi), weighted by the target's magnitude so
     that the phase of empty bins does not count; m sums to 1 over the bins of each series.
     """
-    fs = torch.fft.rfft(student.float(), norm="ortho")
-    ft = torch.fft.rfft(target.float(), norm="ortho")
-    # |z| has no gradient at 0: the small constant keeps it finite.
-    mag_s = torch.sqrt(fs.real**2 + fs.imag**2 + EPS)
-    mag_t = torch.sqrt(ft.real**2 + ft.imag**2 + EPS)
-    magnitude = (torch.log1p(mag_s) - torch.log1p(mag_t)).abs().mean()
-    cosine = (fs * ft.conj()).real / (mag_s * mag_t + EPS)
-    weight = mag_t / mag_t.sum(dim=-1, keepdim=True)
-    phase = (weight * (1.0 - cosine)).sum(dim=-1).mean()
-    return magnitude, phase
+    assert not target.requires_grad
+    return SpectralLoss.apply(student.float(), target.float())

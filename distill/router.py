@@ -21,13 +21,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from distill.outputs import Tokens
+
 RouterMode = Literal["last", "mean", "static", "routed"]
 
 
 class Routed(NamedTuple):
     """What the Router makes of a teacher's hidden states.
 
-    target : (batch, mimic_chans, n_patches, d), what the student imitates.
+    target : (batch, mimic_chans, n_patches, d), what the student imitates; without a gradient.
     weights : (batch, layers), alpha; each row sums to 1.
     logits : (batch, n_outputs) of the task head on the pooled H*.
     """
@@ -76,29 +78,37 @@ class Router(nn.Module):
         self.channel_scores = nn.Parameter(torch.randn(mimic_chans, n_chans))
         self.head = nn.Linear(mimic_chans * d, n_outputs)
 
-    def weights(self, normed: Tensor) -> Tensor:
-        """Alpha (batch, layers) for layer-normalised hidden states."""
-        batch = len(normed)
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that can have weight: the others are never read."""
+        return (self.n_layers - 1,) if self.mode == "last" else tuple(range(self.n_layers))
+
+    def weights(self, q: Tensor) -> Tensor:
+        """Alpha (batch, layers) from the means of LN(H) over tokens, q (batch, layers, d)."""
+        batch = len(q)
         if self.mode == "routed":
-            q = normed.mean(dim=(2, 3))
             scores = self.score_out(F.gelu(self.score_in(q) + self.layer_embedding)).squeeze(-1)
             return torch.softmax(scores / self.tau, dim=-1)
         if self.mode == "static":
             return torch.softmax(self.layer_scores / self.tau, dim=-1).expand(batch, -1)
-        alpha = normed.new_zeros(batch, self.n_layers)
+        alpha = q.new_zeros(batch, self.n_layers)
         if self.mode == "mean":
             return alpha + 1.0 / self.n_layers
         alpha[:, -1] = 1.0
         return alpha
 
-    def forward(self, hidden: Tensor) -> Routed:
-        """Route hidden states (batch, layers, n_chans, n_patches, d)."""
-        normed = F.layer_norm(hidden.float(), (self.d,))
-        alpha = self.weights(normed)
-        mixed = torch.einsum("bl,blcsd->bcsd", alpha, normed)
-        target = torch.einsum("mc,bcsd->bmsd", torch.softmax(self.channel_scores, -1), mixed)
-        logits = self.head(target.mean(dim=2).flatten(1))
-        return Routed(target, alpha, logits)
+    def forward(self, hidden: Tokens | Tensor) -> Routed:
+        """Route hidden states (batch, layers, n_chans, n_patches, d).
+
+        The head sees H* only through its mean over the patches, so that the gradient needs no more
+        than the patch means of LN(H): a fraction 1 / n_patches of the numbers.
+        """
+        tokens = hidden if isinstance(hidden, Tokens) else Tokens.of(hidden)
+        layers = None if self.mode != "last" else self.layers
+        alpha = self.weights(tokens.mean(layers).to(self.head.weight.device))
+        chosen = alpha if layers is None else alpha[:, list(layers)]
+        target, mean = tokens.mixed(chosen, torch.softmax(self.channel_scores, -1), layers)
+        return Routed(target, alpha, self.head(mean.flatten(1)))
 
 
 def entropy(weights: Tensor) -> Tensor:
@@ -110,6 +120,6 @@ def entropy(weights: Tensor) -> Tensor:
     return value / math.log(n_layers)
 
 
-def collapse_penalty(weights: Tensor, floor: float) -> Tensor:
-    """Guard against collapse: how far the mean entropy lies below `floor` (0..1), else 0."""
-    return F.relu(floor - entropy(weights))
+def collapse_penalty(spread: Tensor, floor: float) -> Tensor:
+    """Guard against collapse: how far the mean `entropy` lies below `floor` (0..1), else 0."""
+    return F.relu(floor - spread)

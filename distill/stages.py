@@ -13,7 +13,7 @@ from torch import nn
 
 from distill.arms import Arm, Job
 from distill.batches import batches
-from distill.cache import TeacherOutputs, teacher_outputs
+from distill.cache import teacher_outputs
 from distill.checkpoints import load_strict, read_state, save_weights
 from distill.folder import RunFolder
 from distill.methods.base import Method, Setting
@@ -21,6 +21,7 @@ from distill.methods.dlink import DLink
 from distill.methods.none import Labels
 from distill.methods.registry import build_method
 from distill.metrics import agreement, by_subject, evaluate
+from distill.plots import plot_losses, plot_router
 from distill.recipe import Recipe
 from distill.recipe.student import StudentTable
 from distill.router import entropy
@@ -33,6 +34,7 @@ from distill.training import (
     TeacherTask,
     WindowSet,
     fit,
+    history,
     predict,
 )
 from distill.windows import Windows, label_subset
@@ -137,8 +139,12 @@ def fit_student(run: RunFolder, job: Job, launch: Launch | None = None) -> None:
     name = f"seed {job.seed} {arm.name}" + (f" {job.labelled}" if job.labelled else "")
     fit(task, data, WindowSet(run.splits["val"]), folder, name=name)
     save_weights(student, folder / "weights.safetensors")
+    curves = history(folder)
+    plot_losses(curves, folder / "losses.png")
     if isinstance(method, DLink):
-        write_json(folder / "router.json", routing(run, method, job.seed))
+        found = routing(run, method, job.seed)
+        write_json(folder / "router.json", found)
+        plot_router(curves, found["layers"], folder / "router.png")
     _write_scores(folder, student, run.splits, columns, run.teacher(job.seed))
 
 
@@ -166,7 +172,7 @@ def _method(
         return Labels(), WindowSet(train)
     teacher = load_teacher(run, job.seed)
     whole = teacher_outputs(teacher, run.splits["train"], run.cache)
-    outputs = TeacherOutputs(whole.logits[rows], whole.hidden[rows])
+    outputs = whole.select(rows)
     names = arm.student.ch_names or train.signal.ch_names
     method = build_method(arm.method, Setting(student, teacher, train, outputs, names, job.seed))
     return method, WindowSet(train, outputs)

@@ -1,4 +1,4 @@
-"""Training by Lightning: two tasks (teacher, student), one way to fit, log, checkpoint, resume."""
+"""Training by Lightning: one way to fit, log, checkpoint and resume, for teachers and students."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import csv
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,91 +16,16 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch import nn
 
-from distill.batches import batches
-from distill.cache import TeacherOutputs
+from distill.batches import EpochShuffle, WindowSet, batches, batches_in_order, training_batches
 from distill.interrupt import Interrupt
 from distill.losses import UNLABELLED
-from distill.methods.base import Batch, Method, Student
-from distill.metrics import evaluate, selection_metric
-from distill.teachers import BraindecodeTeacher
-from distill.windows import Windows
-from targets.errors import InputError
+from distill.tasks import FitOptions, StudentTask, Task, TeacherTask
 from targets.files import atomic_path, read_json, write_json
 
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How long and on what. devices > 1 trains data-parallel by Lightning's own launcher.
-
-    epoch_windows : windows drawn in one epoch; None is each training window once. With it, arms
-        whose training sets differ in size take equally many steps.
-    """
-
-    epochs: int
-    batch: int
-    lr: float
-    weight_decay: float
-    seed: int
-    head_lr: float | None = None
-    label_smoothing: float = 0.0
-    devices: int = 1
-    accelerator: str = "cpu"
-    epoch_windows: int | None = None
-
-
-class WindowSet(Dataset[tuple[Tensor, ...]]):
-    """Windows as (x, y), or with the teacher's outputs as (x, y, logits, hidden)."""
-
-    def __init__(self, windows: Windows, outputs: TeacherOutputs | None = None) -> None:
-        self._windows, self._outputs = windows, outputs
-
-    def __len__(self) -> int:
-        return len(self._windows)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        x = torch.from_numpy(np.array(self._windows.x[index]))
-        y = torch.tensor(self._windows.y[index])
-        if self._outputs is None:
-            return x, y
-        logits = torch.from_numpy(np.array(self._outputs.logits[index]))
-        return x, y, logits, torch.from_numpy(np.array(self._outputs.hidden[index]))
-
-
-class EpochShuffle(Sampler[int]):
-    """A shuffle that depends on (seed, epoch) alone, so that a resumed run sees the same order.
-
-    An epoch is `size` windows of an endless row of permutations of the training set: whatever the
-    size, every window has come equally often, but for one, at any moment.
-
-    Parameters
-    ----------
-    n : windows of the training set.
-    size : windows of an epoch; None is n, so that each epoch is one permutation.
-    """
-
-    def __init__(self, n: int, seed: int, size: int | None = None) -> None:
-        self._n, self._seed, self._size, self._epoch = n, seed, size or n, 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        start = self._epoch * self._size
-        first, last = start // self._n, (start + self._size - 1) // self._n
-        row = [
-            np.random.default_rng([self._seed, turn]).permutation(self._n)
-            for turn in range(first, last + 1)
-        ]
-        offset = start - first * self._n
-        return iter(np.concatenate(row)[offset : offset + self._size].tolist())
+__all__ = ["UNLABELLED", "EpochShuffle", "FitOptions", "StudentTask", "Task", "TeacherTask",
+           "WindowSet", "fit", "history", "predict"]  # fmt: skip
 
 
 class _SeedEpoch(Callback):
@@ -148,132 +71,6 @@ class _PlainProgress(Callback):
         value = trainer.callback_metrics.get(pl_module.metric)
         shown = "" if value is None else f", {pl_module.metric} {float(value):.3f}"
         print(f"  {self._name}: epoch {epoch}/{last}{shown}", flush=True)
-
-
-class Task(pl.LightningModule):
-    """What both tasks share: validation metrics, optimiser, cosine schedule.
-
-    The best epoch is chosen by `metric` on validation data, among the last three quarters: before,
-    batch-norm statistics and the decision threshold have not settled, and a metric that only ranks
-    (AUROC) may favour an epoch whose decisions are all of one class.
-    """
-
-    monitor = "val_selection"
-
-    def __init__(
-        self,
-        network: nn.Module,
-        n_outputs: int,
-        options: FitOptions,
-        columns: list[int] | None = None,
-    ) -> None:
-        super().__init__()
-        self.network, self.options, self.columns = network, options, columns
-        self.metric = f"val_{selection_metric(n_outputs)}"
-        self._seen: list[tuple[Tensor, Tensor]] = []
-
-    def seen(self, x: Tensor) -> Tensor:
-        """Windows (batch, n_chans, n_times) with the electrodes that the network has."""
-        return x if self.columns is None else x[:, self.columns]
-
-    def validation_step(self, batch: Any, batch_index: int) -> None:
-        """Keep logits and labels until the epoch ends."""
-        x, y = self.seen(batch[0]), batch[1]
-        self._seen.append((self.network(x).detach(), y))
-
-    def on_validation_epoch_end(self) -> None:
-        """Metrics over the whole validation split, not a mean over batches."""
-        logits = self.all_gather(torch.cat([a for a, _ in self._seen]))
-        y = self.all_gather(torch.cat([b for _, b in self._seen]))
-        self._seen.clear()
-        logits, y = logits.reshape(-1, logits.shape[-1]), y.reshape(-1)
-        logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]
-        if not torch.isfinite(logits).all():
-            raise InputError(
-                "training diverged: the model's outputs are no longer finite",
-                where=type(self.network).__name__, value=f"epoch {self.current_epoch + 1}",
-                todo="Lower lr in the recipe and start another folder.",
-            )  # fmt: skip
-        self.log("val_loss", F.cross_entropy(logits, y), sync_dist=True)
-        for name, value in evaluate(logits.cpu().numpy(), y.cpu().numpy()).items():
-            self.log(f"val_{name}", value, sync_dist=True)
-            if f"val_{name}" == self.metric:
-                settled = self.current_epoch >= self.options.epochs // 4
-                self.log(self.monitor, value if settled else value - 2.0, sync_dist=True)
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups of the optimiser."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a cosine to 1e-6."""
-        o = self.options
-        optimiser = torch.optim.AdamW(self.groups(), lr=o.lr, weight_decay=o.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, o.epochs, eta_min=1e-6)
-        return {"optimizer": optimiser, "lr_scheduler": schedule}
-
-
-class TeacherTask(Task):
-    """Fine-tuning with label smoothing; the head has a learning rate of its own."""
-
-    network: BraindecodeTeacher
-
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """One batch; returns the loss."""
-        x, y = batch
-        loss = F.cross_entropy(self.network(x), y, label_smoothing=self.options.label_smoothing)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
-        return loss
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups of the optimiser."""
-        o = self.options
-        return self.network.parameter_groups(o.lr, o.head_lr or o.lr)
-
-
-class StudentTask(Task):
-    """A student under a distillation method; each loss is logged under its own name."""
-
-    network: Any  # a Student, which is a module too
-
-    def __init__(
-        self,
-        network: Student,
-        method: Method,
-        n_outputs: int,
-        options: FitOptions,
-        columns: list[int] | None = None,
-    ) -> None:
-        assert isinstance(network, nn.Module)
-        super().__init__(network, n_outputs, options, columns)
-        self.method = method
-
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """One batch; returns the loss."""
-        named, notes = self.method.losses(self.network, Batch(self.seen(batch[0]), *batch[1:]))
-        total = torch.stack(list(named.values())).sum()
-        columns = {**named, **notes, "loss": total}
-        self.log_dict(
-            {f"train_{name}": value.detach() for name, value in columns.items()},
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-        )
-        return total
-
-
-def _loader(data: WindowSet, options: FitOptions, train: bool) -> DataLoader[Any]:
-    if not train:
-        return DataLoader(data, batch_size=256)
-    size = options.epoch_windows or len(data)
-    batch = min(options.batch, size)
-    return DataLoader(
-        data,
-        batch_size=batch,
-        sampler=EpochShuffle(len(data), options.seed, size),
-        # A last batch of one window has no batch statistics.
-        drop_last=size % batch == 1,
-    )
 
 
 def fit(
@@ -352,8 +149,8 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
             warnings.simplefilter("ignore")  # "num_workers is low": the windows are in memory
             trainer.fit(
                 task,
-                _loader(train, options, True),
-                _loader(val, options, False),
+                training_batches(train, options.batch, options.seed, options.epoch_windows),
+                batches_in_order(val),
                 ckpt_path=last if last.exists() else None,
                 weights_only=True,
             )

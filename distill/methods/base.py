@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
 
-from distill.cache import TeacherOutputs
 from distill.mic import StudentOutput
+from distill.outputs import TeacherOutputs, Tokens
 from distill.teachers import BraindecodeTeacher
 from distill.windows import Windows
 
@@ -38,14 +38,15 @@ class Batch(NamedTuple):
     """x (batch, n_chans, n_times); y (batch,); and the teacher's view of the same windows.
 
     teacher_logits (batch, n_outputs) and hidden (batch, layers, n_chans, n_patches, d) are None
-    for a method that needs no teacher. Where the student has fewer electrodes than the teacher, x
-    holds the student's.
+    for a method that needs no teacher; `tokens` stands in place of `hidden` for one that
+    `reads_tokens`. Where the student has fewer electrodes than the teacher, x holds the student's.
     """
 
     x: Tensor
     y: Tensor
     teacher_logits: Tensor | None = None
     hidden: Tensor | None = None
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,16 @@ class Method(nn.Module):
     ----------
     needs_teacher : whether batches must carry the teacher's outputs.
     needs_hidden : whether they must carry its hidden states too, and the student have tokens.
+    layers_needed : which of the teacher's layers `batch.hidden` holds, in this order (an instance
+        may set it when built); None for all. What is not named is not read from the disk.
+    reads_tokens : whether it takes `batch.tokens`, a view that reads only what it is asked for, in
+        place of `batch.hidden`.
     """
 
     needs_teacher = True
     needs_hidden = True
+    layers_needed: tuple[int, ...] | None = None
+    reads_tokens = False
 
     @classmethod
     def build(cls, config: Any, setting: Setting) -> Self:

@@ -44,6 +44,9 @@ class SubDistillConfig(LogitOptions):
     ce: float = Field(
         default=0.0, ge=0, description="weight of the cross-entropy on the labels; the paper has 0"
     )
+    kd: float = Field(
+        default=1.0, ge=0, description="weight of the teacher's soft decisions, as in the paper"
+    )
     temperature: float = Field(
         default=4.0, gt=0, description="softens both decisions before they are compared"
     )

@@ -197,11 +197,13 @@ def test_descent_aligns_a_series_with_its_target():
     target = wave(3) + wave(7, 1.0, amplitude=4.0)
     student = draw(3, 2, 32).requires_grad_()
     optimiser = torch.optim.Adam([student], lr=0.5)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 300)
     start = [loss.item() for loss in spectral(student, target)]
     for _ in range(300):
         optimiser.zero_grad()
         sum(spectral(student, target)).backward()
         optimiser.step()
+        schedule.step()
     magnitude, phase = (loss.item() for loss in spectral(student, target))
     assert magnitude < 0.1 * start[0]
     assert phase < 0.01 * start[1]

@@ -46,8 +46,9 @@ def test_terms_notes_and_values():
     named, notes = m.losses(net, data)
     assert set(named) == TERMS
     assert set(notes) == {"alpha_0", "alpha_1", "alpha_2", "alpha_entropy"}
-    torch.testing.assert_close(named["ce"], F.cross_entropy(net(data.x), data.y))
-    torch.testing.assert_close(named["kd"], kd(net(data.x), data.teacher_logits, 2.0))
+    torch.testing.assert_close(named["ce"], m.config.ce * F.cross_entropy(net(data.x), data.y))
+    soft = kd(net(data.x), data.teacher_logits, 2.0)
+    torch.testing.assert_close(named["kd"], m.config.kd * soft)
     assert sum(notes[f"alpha_{k}"] for k in range(3)).item() == pytest.approx(1.0)
     assert all(torch.isfinite(v) and v.ndim == 0 for v in (*named.values(), *notes.values()))
 

@@ -105,8 +105,8 @@ def test_entropy_by_hand():
 
 def test_penalty_counts_only_below_the_floor_and_its_gradient_spreads():
     half = torch.tensor([[0.5, 0.5, 0.0, 0.0]])
-    assert collapse_penalty(half, 0.4).item() == 0.0
-    assert collapse_penalty(half, 0.75).item() == pytest.approx(0.25)
+    assert collapse_penalty(entropy(half), 0.4).item() == 0.0
+    assert collapse_penalty(entropy(half), 0.75).item() == pytest.approx(0.25)
     scores = torch.tensor([[4.0, 0.0, 0.0, 0.0]], requires_grad=True)
-    collapse_penalty(scores.softmax(-1), 0.9).backward()
+    collapse_penalty(entropy(scores.softmax(-1)), 0.9).backward()
     assert scores.grad[0, 0] > 0 > scores.grad[0, 1]  # descent lowers the peak

@@ -115,12 +115,14 @@ def test_window_set_gives_windows_and_what_the_teacher_says(splits, tmp_path):
     teacher = build_teacher("labram", data.signal, 2, n_layers=1).eval()
     outputs = teacher_outputs(teacher, data, tmp_path)
     assert len(WindowSet(data)) == 8
-    x, y = WindowSet(data)[5]
-    np.testing.assert_array_equal(x, data.x[5])
-    assert y == data.y[5]
-    _, _, logits, hidden = WindowSet(data, outputs)[5]
-    np.testing.assert_array_equal(logits, outputs.logits[5])
-    np.testing.assert_array_equal(hidden, outputs.hidden[5])
+    rows = [5, 2]
+    x, y = WindowSet(data).__getitems__(rows)
+    np.testing.assert_array_equal(x, data.x[np.array(rows)])
+    np.testing.assert_array_equal(y, data.y[np.array(rows)])
+    _, _, logits, tokens = WindowSet(data, outputs).__getitems__(rows)
+    np.testing.assert_array_equal(logits, outputs.logits[rows])
+    np.testing.assert_array_equal(tokens.hidden(), outputs.hidden[np.array(rows)])
+    np.testing.assert_array_equal(WindowSet(data)[5][0], data.x[5:6])
 
 
 # One fit ----------------------------------------------------------------------------------------
