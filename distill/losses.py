@@ -52,8 +52,8 @@ def mimic(student: Tensor, target: Tensor) -> Tensor:
     Divided by the target's variance about its mean over batch and patches, so that 1.0 means that
     the student contributes nothing beyond the mean (the scaling of SubDistill, arXiv 2601.05913).
     """
-    centred = target - target.mean(dim=(0, 2), keepdim=True)
-    return (student - target).square().mean() / centred.square().mean().clamp_min(EPS)
+    centred = target - target.mean(dim=0, keepdim=True).mean(dim=2, keepdim=True)
+    return F.mse_loss(student, target) / centred.square_().mean().clamp_min(EPS)
 
 
 def time_series(tokens: Tensor, layout: TokenLayout, axis: SpectralAxis) -> Tensor:

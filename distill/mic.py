@@ -209,9 +209,13 @@ class MiC(nn.Module):
         if self.folded:
             raise RuntimeError("a folded student has no mimic space left")
         features = self._features(x)
-        pooled = self.to_patches(features)
-        tokens = self.mimic(pooled).reshape(len(x), self.mimic_chans, self.d, self.n_patches)
-        return StudentOutput(self._decide(features), tokens.transpose(2, 3), pooled.squeeze(2))
+        assert isinstance(self.mimic, nn.Conv2d)
+        pooled = self.to_patches(features).squeeze(2)
+        # The 1x1 convolution as a product, which leaves a token's d numbers side by side.
+        weight = self.mimic.weight.flatten(1)
+        tokens = nn.functional.linear(pooled.transpose(1, 2), weight, self.mimic.bias)
+        tokens = tokens.unflatten(2, (self.mimic_chans, self.d)).transpose(1, 2)
+        return StudentOutput(self._decide(features), tokens, pooled)
 
     def deploy(self) -> MiC:
         """A copy in eval mode whose mimic and compress maps are one 1x1 convolution."""

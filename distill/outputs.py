@@ -103,10 +103,11 @@ class _Mix(torch.autograd.Function):
         """Target (batch, chans, patches, d) and its mean over the patches (batch, chans, d)."""
         alpha, mixture = _numbers(layers), _numbers(chans)
         out = np.empty((len(alpha), len(mixture), normed.width // mixture.shape[1]), np.float32)
-        blend = np.empty(normed.width, np.float32)
+        blend = np.empty((mixture.shape[1], out.shape[2]), np.float32)
+        flat = blend.reshape(-1)
         for k, window in enumerate(normed):  # a window stays in the processor's cache meanwhile
-            np.dot(alpha[k], window, out=blend)
-            np.dot(mixture, blend.reshape(mixture.shape[1], -1), out=out[k])
+            np.dot(alpha[k], window, out=flat)
+            np.dot(mixture, blend, out=out[k])
         target = torch.from_numpy(out).unflatten(2, (-1, d))
         ctx.alpha, ctx.mixture, ctx.pooled = alpha, mixture, pooled
         mean = target.mean(dim=2).to(layers.device)
@@ -119,15 +120,15 @@ class _Mix(torch.autograd.Function):
     def backward(ctx: Any, _: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Through the mean: it is linear, so the patch means of LN(H) are all that is needed."""
         given = _numbers(grad)  # (batch, chans, d)
-        on_blend = np.matmul(ctx.mixture.T, given).reshape(len(given), -1)
-        blends = np.empty_like(on_blend)  # (batch, n_chans * d)
-        to_layers = np.empty_like(ctx.alpha)
+        to_layers, to_chans = np.empty_like(ctx.alpha), np.zeros_like(ctx.mixture)
+        blend = np.empty((ctx.mixture.shape[1], given.shape[-1]), np.float32)
+        on_blend = np.empty_like(blend)
+        flat, on_flat = blend.reshape(-1), on_blend.reshape(-1)
         for k, window in enumerate(ctx.pooled):
-            np.dot(window, on_blend[k], out=to_layers[k])
-            np.dot(ctx.alpha[k], window, out=blends[k])
-        to_chans = np.einsum(
-            "bmd,bcd->mc", given, blends.reshape(len(given), -1, given.shape[-1]), optimize=True
-        )
+            np.dot(ctx.alpha[k], window, out=flat)
+            to_chans += np.dot(given[k], blend.T)
+            np.dot(ctx.mixture.T, given[k], out=on_blend)
+            np.dot(window, on_flat, out=to_layers[k])
         by_layers, by_chans = (torch.from_numpy(a).to(grad.device) for a in (to_layers, to_chans))
         return by_layers, by_chans, None, None, None
 
@@ -165,7 +166,8 @@ class Tokens:
 
     def mean(self, layers: Layers | None = None) -> Tensor:
         """Mean of LN(H) over all tokens (batch, layers, d), float32."""
-        return self._gather(self._parts.mean, layers)
+        found = self._parts.mean[self._rows]
+        return found if layers is None else found[:, list(layers)]
 
     def mixed(
         self, layer_weights: Tensor, chan_weights: Tensor, layers: Layers | None = None
