@@ -4,8 +4,8 @@ Counted for the deployed form (:meth:`distill.mic.MiC.deploy`, batch norm folded
 of its layers, one byte an activation and a weight, four a bias. The arena is that of a plain
 interpreter which keeps whole tensors: the most bytes alive during any one operator, its input and
 its output included, the window too as long as it is read, and what waits for an addition. It is
-what the exported graph itself says (tests/distill/test_student_footprint.py). TensorFlow Lite Micro needs
-it and its own records besides; dlink's C library computes parts of tensors and needs less.
+what the exported graph itself says (tests/distill/test_student_footprint.py). TensorFlow Lite Micro
+needs it and its own records besides; dlink's C library computes parts of tensors and needs less.
 """
 
 from __future__ import annotations
