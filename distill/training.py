@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -55,6 +56,29 @@ class _WholeCheckpoints(TorchCheckpointIO):
         """Replace `path` by a whole checkpoint or leave the one that stands."""
         with atomic_path(Path(path)) as part:
             torch.save(checkpoint, part)
+
+
+class _BestKept(ModelCheckpoint):
+    """Remembers the best epoch although the run folder has moved between a kill and its resume."""
+
+    @property
+    def state_key(self) -> str:
+        """The name under which a checkpoint holds the state: Lightning's own."""
+        return str(super().state_key).replace(type(self).__qualname__, ModelCheckpoint.__qualname__)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state over with the paths as they are now."""
+        here = {
+            key: str(Path(str(self.dirpath)) / Path(state_dict[key]).name)
+            for key in ("best_model_path", "kth_best_model_path", "last_model_path")
+            if state_dict.get(key)
+        }
+        best = {
+            str(Path(str(self.dirpath)) / Path(path).name): score
+            for path, score in state_dict["best_k_models"].items()
+        }
+        moved = {"dirpath": self.dirpath, "best_k_models": best, **here}
+        super().load_state_dict({**state_dict, **moved})
 
 
 class _PlainProgress(Callback):
@@ -114,10 +138,12 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
     attempt = len(list((folder / "log").glob("attempt_*")))
     on_terminal = sys.stderr.isatty()
     _quiet_lightning()
-    best = ModelCheckpoint(folder / "checkpoints", "best", monitor=task.monitor, mode="max",
-                           enable_version_counter=False)  # fmt: skip
+    for part in last.parent.glob(".*.part"):  # what a killed process was writing
+        shutil.rmtree(part, ignore_errors=True)
+    best = _BestKept(last.parent, "best", monitor=task.monitor, mode="max",
+                     enable_version_counter=False)  # fmt: skip
     # Not save_last: that saves only when the best changes, and a kill would lose more.
-    every = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
+    every = _BestKept(last.parent, "last", enable_version_counter=False)
     interrupt = Interrupt()
     trainer = pl.Trainer(
         accelerator=options.accelerator,
@@ -173,12 +199,13 @@ def history(folder: Path) -> dict[str, list[float]]:
     rows: dict[int, dict[str, float]] = {}
     attempts = (folder / "log").glob("attempt_*/metrics.csv")
     for path in sorted(attempts, key=lambda p: int(p.parent.name.removeprefix("attempt_"))):
-        with path.open(newline="", encoding="utf-8") as handle:
-            for row in csv.DictReader(handle):
-                values = {k: float(v) for k, v in row.items() if v not in ("", None)}
-                epoch = int(values.pop("epoch"))
-                values.pop("step", None)
-                rows.setdefault(epoch, {}).update(values)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one off
+        for row in csv.DictReader(whole):
+            values = {k: float(v) for k, v in row.items() if v not in ("", None)}
+            epoch = int(values.pop("epoch"))
+            values.pop("step", None)
+            rows.setdefault(epoch, {}).update(values)
     columns = sorted({name for row in rows.values() for name in row})
     epochs = [e for e in sorted(rows) if len(rows[e]) == len(columns)]
     return {
