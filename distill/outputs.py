@@ -120,15 +120,13 @@ class _Mix(torch.autograd.Function):
     def backward(ctx: Any, _: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """Through the mean: it is linear, so the patch means of LN(H) are all that is needed."""
         given = _numbers(grad)  # (batch, chans, d)
-        to_layers, to_chans = np.empty_like(ctx.alpha), np.zeros_like(ctx.mixture)
-        blend = np.empty((ctx.mixture.shape[1], given.shape[-1]), np.float32)
-        on_blend = np.empty_like(blend)
-        flat, on_flat = blend.reshape(-1), on_blend.reshape(-1)
+        on_blend = np.matmul(ctx.mixture.T, given).reshape(len(given), -1)
+        blends, to_layers = np.empty_like(on_blend), np.empty_like(ctx.alpha)
         for k, window in enumerate(ctx.pooled):
-            np.dot(ctx.alpha[k], window, out=flat)
-            to_chans += np.dot(given[k], blend.T)
-            np.dot(ctx.mixture.T, given[k], out=on_blend)
-            np.dot(window, on_flat, out=to_layers[k])
+            np.dot(ctx.alpha[k], window, out=blends[k])
+            np.dot(window, on_blend[k], out=to_layers[k])
+        each = np.matmul(given, blends.reshape(len(given), -1, given.shape[2]).transpose(0, 2, 1))
+        to_chans = each.sum(axis=0)  # (chans, n_chans)
         by_layers, by_chans = (torch.from_numpy(a).to(grad.device) for a in (to_layers, to_chans))
         return by_layers, by_chans, None, None, None
 
@@ -166,7 +164,7 @@ class Tokens:
 
     def mean(self, layers: Layers | None = None) -> Tensor:
         """Mean of LN(H) over all tokens (batch, layers, d), float32."""
-        found = self._parts.mean[self._rows]
+        found = self._parts.mean.index_select(0, torch.tensor(self._rows))
         return found if layers is None else found[:, list(layers)]
 
     def mixed(

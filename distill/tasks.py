@@ -101,11 +101,10 @@ class Task(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the epoch: metrics over the whole validation split, not a mean over batches.
 
-        The means of the training losses come with them, in one row that is written before the
-        epoch's checkpoint: a kill between the two repeats an epoch and never loses a row.
+        The means of the training losses are logged here too, before the epoch's checkpoint: a kill
+        between the two repeats an epoch and never loses a row.
         """
-        for name, mean in self._means.take().items():
-            self.log(f"train_{name}", mean, sync_dist=True)
+        self._log_means()
         logits = self.all_gather(torch.cat([a for a, _ in self._seen]))
         y = self.all_gather(torch.cat([b for _, b in self._seen]))
         self._seen.clear()
@@ -123,6 +122,17 @@ class Task(pl.LightningModule):
             if f"val_{name}" == self.metric:
                 settled = self.current_epoch >= self.options.epochs // 4
                 self.log(self.monitor, value if settled else value - 2.0, sync_dist=True)
+
+    def _log_means(self) -> None:
+        """Straight to the loggers: Lightning's own way takes milliseconds for twenty values."""
+        means = self._means.take()
+        if not means:
+            return
+        values = self.all_gather(torch.stack(list(means.values()))).reshape(-1, len(means))
+        row = dict(zip([f"train_{name}" for name in means], values.mean(0).tolist(), strict=True))
+        for logger in self.loggers:
+            logger.log_metrics({**row, "epoch": self.current_epoch}, step=self.global_step)
+            logger.save()
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups of the optimiser."""

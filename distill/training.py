@@ -22,6 +22,7 @@ from torch import nn
 from distill.batches import EpochShuffle, WindowSet, batches, batches_in_order, training_batches
 from distill.interrupt import Interrupt
 from distill.losses import UNLABELLED
+from distill.memory import keep_freed_memory
 from distill.tasks import FitOptions, StudentTask, Task, TeacherTask
 from targets.files import atomic_path, read_json, write_json
 
@@ -138,6 +139,9 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
     attempt = len(list((folder / "log").glob("attempt_*")))
     on_terminal = sys.stderr.isatty()
     _quiet_lightning()
+    keep_freed_memory()
+    # With deterministic algorithms torch fills fresh memory, which only serves to find misuse.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     for part in last.parent.glob(".*.part"):  # what a killed process was writing
         shutil.rmtree(part, ignore_errors=True)
     best = _BestKept(last.parent, "best", monitor=task.monitor, mode="max",
