@@ -141,7 +141,7 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
     _quiet_lightning()
     keep_freed_memory()
     # With deterministic algorithms torch fills fresh memory, which only serves to find misuse.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     for part in last.parent.glob(".*.part"):  # what a killed process was writing
         shutil.rmtree(part, ignore_errors=True)
     best = _BestKept(last.parent, "best", monitor=task.monitor, mode="max",
