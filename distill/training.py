@@ -22,7 +22,6 @@ from torch import nn
 from distill.batches import EpochShuffle, WindowSet, batches, batches_in_order, training_batches
 from distill.interrupt import Interrupt
 from distill.losses import UNLABELLED
-from distill.memory import keep_freed_memory
 from distill.tasks import FitOptions, StudentTask, Task, TeacherTask
 from targets.files import atomic_path, read_json, write_json
 
@@ -139,7 +138,6 @@ def _run_trainer(task: Task, train: WindowSet, val: WindowSet, folder: Path, nam
     attempt = len(list((folder / "log").glob("attempt_*")))
     on_terminal = sys.stderr.isatty()
     _quiet_lightning()
-    keep_freed_memory()
     # With deterministic algorithms torch fills fresh memory, which only serves to find misuse.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     for part in last.parent.glob(".*.part"):  # what a killed process was writing
