@@ -24,6 +24,7 @@ from distill.training import predict
 from distill.windows import Windows
 from export import card, from_onnx, manifest, qdq, quantize, tflite
 from export.c.generate import GeneratedLibrary, generate
+from export.calibration import PERCENTILE, calibrate
 from export.footprint import footprint
 from export.golden import Golden, spread
 from export.parity import ParityResult
@@ -172,7 +173,7 @@ class _Builder:
         fp32 = onnx.load(part / "student.fp32.onnx")
         graph = from_onnx.read(fp32)
         self.say(f"calibrating on {len(self.calibration)} training windows")
-        quantised = quantize.quantize(graph, quantize.calibrate(graph, self.calibration.x))
+        quantised = quantize.quantize(graph, calibrate(graph, self.calibration.x))
         (part / "student.fp32.tflite").write_bytes(tflite.write_fp32(graph))
         (part / "student.int8.tflite").write_bytes(tflite.write_int8(quantised))
         onnx.save(qdq.write_int8(fp32, quantised), part / "student.int8.onnx")
@@ -293,7 +294,7 @@ class _Builder:
             hash=self.calibration.hash,
             subjects=subjects,
             split="train",
-            method=f"percentile {quantize.PERCENTILE}",
+            method=f"percentile {PERCENTILE}",
             test_subjects_excluded=not set(subjects) & set(self.run.splits["test"].subjects),
         )
 

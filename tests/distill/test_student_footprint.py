@@ -13,6 +13,7 @@ from distill.mic import MiC, MiCConfig
 from distill.mic_sizes import NAMES, SIZES
 from export import from_onnx, quantize, tflite, trace
 from export.c.generate import generate
+from export.calibration import calibrate
 from export.runtimes import MicroModel, TfliteModel
 from targets.errors import InputError
 from targets.target import all_ids, load
@@ -38,7 +39,7 @@ def exported(mic, folder):
     trace.export_onnx(mic.deploy(), torch.zeros(1, mic.n_chans, 800), folder / "s.onnx")
     graph = from_onnx.read(folder / "s.onnx")
     windows = np.random.default_rng(0).normal(size=(16, mic.n_chans, 800)).astype(np.float32)
-    return graph, tflite.write_int8(quantize.quantize(graph, quantize.calibrate(graph, windows)))
+    return graph, tflite.write_int8(quantize.quantize(graph, calibrate(graph, windows)))
 
 
 @pytest.mark.parametrize("name", ["default", "mic-xs", "wide stride", *SLOW])

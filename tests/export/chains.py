@@ -11,6 +11,7 @@ import student
 import torch
 
 from export import from_onnx, ir, qdq, quantize, tflite, trace
+from export.calibration import calibrate
 
 torch.set_num_threads(1)
 
@@ -46,7 +47,7 @@ def build(name: str, folder: Path) -> Chain:
     trace.export_onnx(model, torch.from_numpy(windows[:1]), path)
     proto = onnx.load(path)
     graph = from_onnx.read(path)
-    qgraph = quantize.quantize(graph, quantize.calibrate(graph, calibration))
+    qgraph = quantize.quantize(graph, calibrate(graph, calibration))
     fp32, int8 = tflite.write_fp32(graph), tflite.write_int8(qgraph)
     quantised = qdq.write_int8(proto, qgraph)
     return Chain(

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from onnx_models import Maker
 
 from export import from_onnx, ir, parity, quantize, runtimes, tflite
+from export.calibration import calibrate
 from targets.errors import InputError
 
 
 def test_ranges_are_the_extremes_of_each_activation(mic: Chain) -> None:
-    ranges = quantize.calibrate(mic.graph, mic.calibration, percentile=100)
+    ranges = calibrate(mic.graph, mic.calibration, percentile=100)
     assert set(ranges) == set(mic.graph.lifetimes())
     assert ranges["eeg"] == (float(mic.calibration.min()), float(mic.calibration.max()))
     logits = runtimes.OnnxModel(mic.path).run(mic.calibration)
@@ -32,15 +33,13 @@ def test_inner_range_equals_onnxruntime_on_that_tensor(mic: Chain) -> None:
     opened.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     session = runtimes.OnnxModel(opened.SerializeToString()).session
     found = [session.run([name], {"eeg": w[None]})[0] for w in mic.calibration]
-    ranges = quantize.calibrate(mic.graph, mic.calibration, percentile=100)
+    ranges = calibrate(mic.graph, mic.calibration, percentile=100)
     assert ranges[name] == pytest.approx((np.min(found), np.max(found)), rel=1e-4)
 
 
 def test_calibration_streams_batches(mic: Chain) -> None:
     batches = (mic.calibration[i : i + 10] for i in range(0, 30, 10))
-    assert quantize.calibrate(mic.graph, batches) == quantize.calibrate(
-        mic.graph, mic.calibration[:30]
-    )
+    assert calibrate(mic.graph, batches) == calibrate(mic.graph, mic.calibration[:30])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -50,16 +49,16 @@ def test_calibration_must_be_finite(mic: Chain, bad: float) -> None:
     with pytest.raises(
         InputError, match=r"calibration window 2: values are not finite \(found 1 of 15200\)"
     ):
-        quantize.calibrate(mic.graph, windows)
+        calibrate(mic.graph, windows)
 
 
 def test_calibration_must_not_be_empty_or_of_another_shape(mic: Chain) -> None:
     with pytest.raises(InputError, match="calibration set is empty"):
-        quantize.calibrate(mic.graph, [])
+        calibrate(mic.graph, [])
     with pytest.raises(InputError, match=r"do not fit.*18 channels x 800 samples"):
-        quantize.calibrate(mic.graph, mic.calibration[:, :18])
+        calibrate(mic.graph, mic.calibration[:, :18])
     with pytest.raises(InputError, match=r"is not \(N, n_chans, n_times\)"):
-        quantize.calibrate(mic.graph, mic.calibration[0])
+        calibrate(mic.graph, mic.calibration[0])
 
 
 @given(st.floats(-1e3, 1e3, width=32), st.floats(0, 1e3, width=32))
@@ -111,7 +110,7 @@ def test_dead_and_nearly_dead_channels() -> None:
     x = m.node("Conv", m.unsqueeze(), m.const(weight), m.const(bias))
     graph = from_onnx.read(m.model(m.head(x, 6 * 40)))
     windows = m.rng.normal(size=(50, 4, 40)).astype(np.float32)
-    qgraph = quantize.quantize(graph, quantize.calibrate(graph, windows))
+    qgraph = quantize.quantize(graph, calibrate(graph, windows))
     model = tflite.write_int8(qgraph)
     got = runtimes.TfliteModel(model, keep_all=True, reference=True)
     inner = graph.ops[0].output
@@ -130,7 +129,7 @@ def test_a_map_that_is_always_zero_still_runs() -> None:
     x = m.node("Add", x, m.node("Relu", m.node("Conv", x, *silent)))
     graph = from_onnx.read(m.model(m.head(x, 6 * 40)))
     windows = m.rng.normal(size=(50, 4, 40)).astype(np.float32)
-    qgraph = quantize.quantize(graph, quantize.calibrate(graph, windows))
+    qgraph = quantize.quantize(graph, calibrate(graph, windows))
     want = runtimes.TfliteModel(tflite.write_fp32(graph)).run(windows)
     got = runtimes.TfliteModel(tflite.write_int8(qgraph)).run(windows)
     assert parity.compare(want, got).cosine > 0.99
@@ -138,7 +137,7 @@ def test_a_map_that_is_always_zero_still_runs() -> None:
 
 def test_a_blink_in_one_window_does_not_coarsen_every_step(mic: Chain) -> None:
     windows = np.tile(mic.calibration, (4, 1, 1))
-    quiet = quantize.quantize(mic.graph, quantize.calibrate(mic.graph, windows)).input_quant
+    quiet = quantize.quantize(mic.graph, calibrate(mic.graph, windows)).input_quant
     windows[3, 2, 100:104] *= 50
-    blink = quantize.quantize(mic.graph, quantize.calibrate(mic.graph, windows)).input_quant
+    blink = quantize.quantize(mic.graph, calibrate(mic.graph, windows)).input_quant
     assert float(blink.scale[0]) < 1.1 * float(quiet.scale[0])

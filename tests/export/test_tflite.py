@@ -7,6 +7,7 @@ from chains import Chain
 from onnx_models import Maker
 
 from export import from_onnx, parity, quantize, runtimes, tflite
+from export.calibration import calibrate
 
 NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
 
@@ -115,7 +116,7 @@ def test_dilation_and_relu6_survive() -> None:
     model = m.model(m.head(x, 6 * 36))
     graph = from_onnx.read(model)
     windows = (10 * m.rng.normal(size=(40, 4, 40))).astype(np.float32)
-    ranges = quantize.calibrate(graph, windows)
+    ranges = calibrate(graph, windows)
     assert ranges[graph.ops[0].output] == (0.0, 6.0)
     content = tflite.write_int8(quantize.quantize(graph, ranges))
     want = runtimes.OnnxModel(model.SerializeToString()).run(windows)
