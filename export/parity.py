@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,16 @@ class Parity:
     """How two sets of logits (or raw int8 outputs) of the same windows differ.
 
     `max_rel` is `max_abs` over the spread (standard deviation) of the reference; `cosine` is that
-    of the logits after removing the reference's mean per class, which would flatter it.
+    of the logits after removing the reference's mean per class, which would flatter it. `snr_db`
+    is the reference's variance over the mean squared difference, in decibels; None where the two
+    are equal.
     """
 
     max_abs: float
     max_rel: float
     rmse: float
     cosine: float
+    snr_db: float | None
     top1_agreement: float
     n: int
 
@@ -67,14 +70,36 @@ TOLERANCES: Mapping[str, Tolerance] = {
         cosine=0.99,
         top1_agreement=0.95,
     ),
+    "tflite.dynamic": Tolerance(
+        "8-bit weights per channel, values in float (or rounded to 8 bits window by window): half "
+        "of what full int8 loses",
+        cosine=0.995,
+        top1_agreement=0.95,
+    ),
+    "tflite.int16x8": Tolerance(
+        "values keep 16 bits, so only the 8-bit weights round",
+        cosine=0.995,
+        top1_agreement=0.95,
+    ),
+    "int8.finetuned": Tolerance(
+        "integer forms whose weights were trained again decide by other logits on purpose: the "
+        "accuracy gate judged them on validation data; this limit finds a broken file",
+        cosine=0.8,
+        top1_agreement=0.8,
+    ),
     "int8.runtimes": Tolerance(
         "raw int8 outputs of optimised kernels against the reference kernels, in steps: they "
         "requantise with other rounding",
         max_abs=2.0,
     ),
+    "int16.runtimes": Tolerance(
+        "raw int16 outputs of optimised kernels against the reference kernels, in steps of 1/256 "
+        "of an int8 step",
+        max_abs=16.0,
+    ),
     "int8.exact": Tolerance(
-        "raw int8 outputs of the C library or TensorFlow Lite Micro against the reference kernels: "
-        "integer arithmetic, so every byte is equal",
+        "raw integer outputs of the C library or TensorFlow Lite Micro against the reference "
+        "kernels: integer arithmetic, so every byte is equal",
         max_abs=0.0,
     ),
 }
@@ -84,12 +109,16 @@ _AT_LEAST = ("cosine", "top1_agreement")
 
 @dataclass(frozen=True)
 class ParityResult:
-    """Verdict on one stage; `failed` names each limit that was missed, with both figures."""
+    """Verdict on one stage; `failed` names each limit that was missed, with both figures.
+
+    `lsb` counts the differences of raw integer outputs by their number of steps.
+    """
 
     stage: str
     parity: Parity
     tolerance: Tolerance
     failed: tuple[str, ...]
+    lsb: dict[int, int] | None = None
 
     @property
     def passed(self) -> bool:
@@ -98,14 +127,19 @@ class ParityResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for parity.json."""
-        limits = {k: v for k, v in asdict(self.tolerance).items() if v is not None}
-        return {
+        limits = asdict(self.tolerance)
+        limits = {k: v for k, v in limits.items() if v is not None and k != "reason"}
+        found = {
             "stage": self.stage,
             "passed": self.passed,
             "failed": list(self.failed),
             "parity": asdict(self.parity),
             "tolerance": limits,
+            "reason": self.tolerance.reason,
         }
+        if self.lsb is not None:
+            found["lsb_histogram"] = {str(step): count for step, count in self.lsb.items()}
+        return found
 
 
 def compare(reference: npt.ArrayLike, got: npt.ArrayLike) -> Parity:
@@ -128,14 +162,23 @@ def compare(reference: npt.ArrayLike, got: npt.ArrayLike) -> Parity:
     max_abs = float(np.abs(difference).max())
     # A reference without spread has no relative measure: then only equality is good.
     max_rel = max_abs / spread if spread else (0.0 if max_abs == 0 else float(np.finfo(float).max))
+    noise = float(np.mean(difference**2))
     return Parity(
         max_abs=max_abs,
         max_rel=max_rel,
-        rmse=float(np.sqrt(np.mean(difference**2))),
+        rmse=float(np.sqrt(noise)),
         cosine=_cosine(a, b),
+        snr_db=_decibels(spread**2, noise),
         top1_agreement=float(np.mean(decisions(a) == decisions(b))),
         n=len(a),
     )
+
+
+def _decibels(signal: float, noise: float) -> float | None:
+    """10 log10 of the ratio, at least -300; None without noise."""
+    if noise == 0.0:
+        return None
+    return max(10.0 * float(np.log10(max(signal, 1e-300) / noise)), -300.0)
 
 
 def _cosine(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
@@ -174,9 +217,16 @@ def check(stage: str, parity: Parity) -> ParityResult:
     return ParityResult(stage, parity, tolerance, tuple(failed))
 
 
-def lsb_histogram(a: npt.NDArray[np.int8], b: npt.NDArray[np.int8]) -> dict[int, int]:
-    """Count the differences b - a of raw int8 outputs by their number of steps."""
+def check_raw(
+    stage: str, want: npt.NDArray[np.integer], got: npt.NDArray[np.integer]
+) -> ParityResult:
+    """Compare raw integer outputs (N, n_outputs), hold them against a stage, count the steps."""
+    return replace(check(stage, compare(want, got)), lsb=lsb_histogram(want, got))
+
+
+def lsb_histogram(a: npt.NDArray[np.integer], b: npt.NDArray[np.integer]) -> dict[int, int]:
+    """Count the differences b - a of raw integer outputs by their number of steps."""
     if a.shape != b.shape:
         raise InputError("outputs cannot be compared", value=f"{a.shape} and {b.shape}")
-    steps, counts = np.unique(b.astype(np.int16) - a.astype(np.int16), return_counts=True)
+    steps, counts = np.unique(b.astype(np.int32) - a.astype(np.int32), return_counts=True)
     return {int(step): int(count) for step, count in zip(steps, counts, strict=True)}
