@@ -2,6 +2,72 @@
 
 from __future__ import annotations
 
-from export.sources.base import Source
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-__all__ = ["Source"]
+from export.sources.base import Source
+from export.sources.run import open_run
+from targets.errors import InputError
+from targets.target import suggestion
+
+__all__ = ["Source", "open_run", "open_source"]
+
+FORMS = {
+    "a run folder": "runs/eegmat",
+    "a model of braindecode": "braindecode:EEGNet --weights FILE",
+    "a factory of yours": "module:models.py:make --weights FILE",
+    "an ONNX file": "model.onnx --data windows.npz",
+}
+
+
+def open_source(
+    text: str,
+    *,
+    arm: str = "distilled",
+    weights: Path | None = None,
+    data: Path | None = None,
+    signal: Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Source:
+    """What the command line names: one of four kinds of input.
+
+    Parameters
+    ----------
+    text : a run folder; "braindecode:NAME"; "module:FILE.py:factory" or "package.module:factory";
+        a path that ends in .onnx.
+    arm : of a run: "distilled" or "matched".
+    weights : of a braindecode model or a factory: .safetensors, or a file of torch.save.
+    data : windows of an input that is no run.
+    signal : contract of an input that is no run, where `data` does not hold it.
+    arguments : keyword arguments of the model's class or factory.
+
+    Raises
+    ------
+    InputError
+        None of the four, an option that does not belong to the kind, or what the kind refuses.
+    """
+    if Path(text).is_dir():
+        _refuse("a run folder", weights=weights, data=data, signal=signal, arguments=arguments)
+        return open_run(Path(text), arm)
+    raise _unknown(text)
+
+
+def _refuse(kind: str, **given: Any) -> None:
+    """Options that this kind of input does not take."""
+    for name, value in given.items():
+        if value:
+            option = "--model-args" if name == "arguments" else f"--{name}"
+            raise InputError(
+                f"{kind} takes no such option: it holds all of that itself", where=option,
+                value=value, todo="Leave it out.",
+            )  # fmt: skip
+
+
+def _unknown(text: str) -> InputError:
+    forms = [f"  {kind}: dlink-export {example} -o DIR" for kind, example in FORMS.items()]
+    path, near = Path(text), ""
+    if path.parent.is_dir():
+        near = suggestion(path.name, sorted(entry.name for entry in path.parent.iterdir()))
+    lines = [f"{near} An input is one of".strip(), *forms]
+    return InputError("no such input", where=text, todo="\n".join(lines))

@@ -28,6 +28,7 @@ class Source:
     student : in evaluation mode, (1, n_chans, n_times) -> (1, n_outputs); None for an ONNX file.
     proto : the ONNX file's model; None for torch models.
     make_teacher : loads the teacher, frozen; None where there is none.
+    no_teacher : why `make_teacher` is None, for an error; "" where there simply is no teacher.
     soft_targets : the teacher's logits on the training windows, (n_train, n_outputs), computed when
         called; None where there is no teacher.
     weights_hash : SHA-256 of the student's weights, hexadecimal: the key of what is made from them.
@@ -45,6 +46,7 @@ class Source:
     proto: onnx.ModelProto | None
     weights_hash: str
     make_teacher: Callable[[], nn.Module] | None = None
+    no_teacher: str = ""
     soft_targets: Callable[[], Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
