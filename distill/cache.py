@@ -9,7 +9,6 @@ the size and CRC-32 of every file; an entry that does not match them is computed
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
@@ -35,7 +34,7 @@ from distill.outputs import HiddenStates, Parts, Rows, TeacherOutputs, Tokens, n
 from distill.teachers import TappedTeacher
 from distill.windows import Windows
 from targets.errors import InputError
-from targets.files import atomic_path, check_writable, read_json, write_json
+from targets.files import DiskFullError, atomic_path, check_writable, read_json, write_json
 
 __all__ = ["Dtype", "StoredHidden", "TeacherOutputs", "teacher_outputs"]
 
@@ -238,10 +237,8 @@ def _write(teacher: TappedTeacher, windows: Windows, entry: Path, key: dict[str,
             stack.close()
             sums = {name: {"bytes": f.bytes, "crc32": f.crc32} for name, f in files.items()}
             write_json(part / "index.json", {"key": key, "files": sums})
-    except OSError as err:
-        if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise _full(entry, size, err.strerror) from None
+    except DiskFullError as err:
+        raise _full(entry, size, str(err.value)) from None
 
 
 def _computed(

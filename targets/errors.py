@@ -7,10 +7,14 @@ Anything else that escapes is a defect of dlink and keeps its traceback.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sys
 from collections.abc import Iterator
 
 EXIT_BAD_INPUT = 2
+#: No space, no quota, or a limit on the size of a file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(Exception):
@@ -49,9 +53,26 @@ class InputError(Exception):
         return f"{text}. {self.todo}" if self.todo else f"{text}."
 
 
+def disk_full(err: BaseException) -> str | None:
+    """Return the system's words if an error says that an output found no room, else None.
+
+    Native libraries wrap the system's error in one of their own: then its text tells.
+    """
+    seen: BaseException | None = err
+    while seen is not None:
+        for code in _FULL:
+            words = os.strerror(code)
+            if isinstance(seen, OSError) and seen.errno == code:
+                return words
+            if not isinstance(seen, InputError) and words in str(seen):
+                return words
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 @contextlib.contextmanager
 def user_errors(command: str) -> Iterator[None]:
-    """Turn :class:`InputError` into one line on stderr and exit code 2.
+    """Turn :class:`InputError` into one line on stderr and exit code 2; a full disk too.
 
     An interrupt (Ctrl-C) exits with 130 and one line: nothing half-written stays behind, because
     every writer goes through :mod:`targets.files`.
@@ -60,6 +81,14 @@ def user_errors(command: str) -> Iterator[None]:
         yield
     except InputError as err:
         print(f"{command}: error: {err}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as err:
+        reason = disk_full(err)
+        if reason is None:
+            raise
+        full = InputError("disk is full", where=err.filename, value=reason,
+                          todo="Free some space, or choose a folder on another disk.")  # fmt: skip
+        print(f"{command}: error: {full}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         print(f"{command}: interrupted; nothing half-written was left", file=sys.stderr)

@@ -12,7 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from targets.errors import InputError
+from targets import swap
+from targets.errors import InputError, disk_full
+
+
+class DiskFullError(InputError):
+    """No room was left for an output; nothing half-written stays."""
+
+    def __init__(self, target: Path, reason: object) -> None:
+        super().__init__(
+            "disk is full", where=target, value=reason,
+            todo="Free some space, or choose a folder on another disk with -o.",
+        )  # fmt: skip
 
 
 def check_writable(target: Path) -> None:
@@ -23,6 +34,8 @@ def check_writable(target: Path) -> None:
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as err:
+        if (reason := disk_full(err)) is not None:
+            raise DiskFullError(target, reason) from None
         raise InputError(
             "output cannot be written",
             where=target,
@@ -35,23 +48,47 @@ def check_writable(target: Path) -> None:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary name beside `target`; rename it to `target` only when the block succeeds.
 
-    The block may create a file or a folder under that name. An existing folder at `target` is
-    swapped out and removed after the new one stands, so that a kill leaves one whole version.
+    The block may create a file or a folder under that name. A folder at `target` changes places
+    with the new one (:mod:`targets.swap`) and is removed then, so that a kill or a power cut leaves
+    one whole version under the name. What killed processes left beside it is cleared. A link is
+    followed: what it points to is replaced, not the link.
+
+    Raises
+    ------
+    InputError
+        The parent folder cannot be written, or the disk filled up in the block.
     """
-    target = target.absolute()
+    named, target = target, Path(os.path.realpath(target))
     check_writable(target)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    work = part / target.name
+    swap.sweep(target)
+    part = Path(tempfile.mkdtemp(swap.SUFFIX, swap.prefix(target.name), target.parent))
+    handle = None
+    with contextlib.suppress(OSError):  # without locks, nobody clears another's leftovers
+        handle = swap.lock(part)
     try:
+        work = part / target.name
         yield work
-        if work.is_file():
-            with work.open("rb") as handle:
-                os.fsync(handle.fileno())
-        if target.is_dir() and work.is_dir():
-            target.rename(part / "previous")
-        work.rename(target)
+        _put_in_place(work, target, named)
+    except Exception as err:
+        if (reason := disk_full(err)) is not None:
+            raise DiskFullError(named, reason) from None
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _put_in_place(work: Path, target: Path, named: Path) -> None:
+    try:
+        swap.put_in_place(work, target)
+    except OSError as err:
+        if isinstance(err, FileNotFoundError) or disk_full(err) is not None:
+            raise
+        raise InputError(
+            "the new version cannot take the place of the old one", where=named,
+            value=err.strerror, todo="Choose another place with -o.",
+        ) from None  # fmt: skip
 
 
 def write_text(target: Path, text: str) -> None:
