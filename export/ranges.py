@@ -7,20 +7,44 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-BINS = 8192  # at least 2,048 between zero and the largest value: an eighth of an int8 step
+# At least 16,384 between zero and the largest value: where an outlier is 100 times the signal, the
+# signal still has more bins than int8 has steps.
+BINS = 65536
 
 
 class RunningRange:
     """Smallest, largest and quantiles of all values added, in constant memory.
 
-    The histogram spans [-limit, limit], where limit is a power of two; a value beyond it doubles
-    the span and merges neighbouring bins, so that no second pass is needed.
+    `low`, `high` are the extremes, `zeros` the number of values that are exactly 0. The histogram
+    spans [-limit, limit], where limit is a power of two; a value beyond it doubles the span and
+    merges neighbouring bins, so that no second pass is needed.
     """
 
     def __init__(self) -> None:
         self.low, self.high = math.inf, -math.inf
+        self.zeros = 0
         self._limit = 0.0
         self._counts = np.zeros(BINS, np.int64)
+
+    @classmethod
+    def restored(
+        cls, counts: npt.NDArray[np.int64], limit: float, low: float, high: float, zeros: int
+    ) -> RunningRange:
+        """Make what :attr:`counts`, :attr:`limit`, `low`, `high` and `zeros` were taken from."""
+        made = cls()
+        made.low, made.high, made.zeros = low, high, zeros
+        made._counts, made._limit = np.array(counts, np.int64), limit
+        return made
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Values in each of BINS equal bins over [-limit, limit]."""
+        return self._counts
+
+    @property
+    def limit(self) -> float:
+        """Half of the histogram's span: a power of two, or 0 before the first value."""
+        return self._limit
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         """Add finite values of any shape; none is allowed too."""
@@ -38,6 +62,9 @@ class RunningRange:
             merged = np.zeros_like(self._counts)
             merged[BINS // 4 : 3 * BINS // 4] = self._counts.reshape(-1, 2).sum(axis=1)
             self._counts, self._limit = merged, 2 * self._limit
+        self.zeros += values.size - int(np.count_nonzero(values))
+        if self._limit > 2.0**120:  # the span itself would overflow float32
+            values = values.astype(np.float64)
         span = (-self._limit, self._limit)
         self._counts += np.histogram(values, bins=BINS, range=span)[0]
 

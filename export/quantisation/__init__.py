@@ -1,0 +1,1 @@
+"""How a graph becomes int8 without losing its decisions: docs/quantisation.md."""
