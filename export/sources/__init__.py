@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from export.sources.base import Source
+from export.sources.braindecode import PREFIX as BRAINDECODE
+from export.sources.braindecode import open_braindecode
+from export.sources.module import PREFIX as MODULE
+from export.sources.module import open_module
 from export.sources.run import open_run
 from targets.errors import InputError
 from targets.target import suggestion
@@ -50,7 +54,22 @@ def open_source(
     if Path(text).is_dir():
         _refuse("a run folder", weights=weights, data=data, signal=signal, arguments=arguments)
         return open_run(Path(text), arm)
+    if arm != "distilled":
+        raise InputError("only a run has arms", where="--arm", value=arm, todo="Leave it out.")
+    if text.startswith(BRAINDECODE):
+        return open_braindecode(text, weights, data=data, signal=signal, arguments=arguments)
+    if _is_factory(text):
+        return open_module(text, weights, data=data, signal=signal, arguments=arguments)
     raise _unknown(text)
+
+
+def _is_factory(text: str) -> bool:
+    """ "module:..." or "package.module:factory"; no path with a colon in it."""
+    if text.startswith(MODULE):
+        return True
+    source, colon, name = text.rpartition(":")
+    dotted = all(part.isidentifier() for part in source.split("."))
+    return bool(colon) and name.isidentifier() and (dotted or source.endswith(".py"))
 
 
 def _refuse(kind: str, **given: Any) -> None:

@@ -31,7 +31,8 @@ class Source:
     no_teacher : why `make_teacher` is None, for an error; "" where there simply is no teacher.
     soft_targets : the teacher's logits on the training windows, (n_train, n_outputs), computed when
         called; None where there is no teacher.
-    weights_hash : SHA-256 of the student's weights, hexadecimal: the key of what is made from them.
+    weights_hash : SHA-256 over the student's weights and its arguments, hexadecimal: the key of
+        what is made from it. The checksum of the file stands in facts["weights"].
     facts : what manifest and card say of training: results of a run, or of a file its checksum.
     provenance : recipe, hashes, versions: the manifest's provenance, less "exported_with".
     """
