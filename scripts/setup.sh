@@ -59,10 +59,30 @@ fi
 python=${python:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed; set PYTHON to one"
 
+# --- tflite-runtime: an environment of its own, which dlink can do without ------------------------
+tflite_environment() {
+  local folder=.venv-tflite stamp=.venv-tflite/.dlink-setup wanted old=
+  wanted=$(sha256sum constraints-tflite.txt | cut -d' ' -f1)
+  [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+  for candidate in "$venv/bin/python" python3.11 python3.10 python3.9; do # it has no wheels after 3.11
+    [ -z "$old" ] || break
+    "$candidate" -c 'import sys, ensurepip; sys.exit(sys.version_info >= (3, 12))' 2>/dev/null && old=$candidate
+  done
+  say "tflite-runtime in $folder, about 110 MB: parity is checked under it too"
+  if [ -n "$old" ] && "$old" -m venv --clear "$folder" &&
+     "$folder/bin/python" -m pip install -qq --disable-pip-version-check -r constraints-tflite.txt; then
+    echo "$wanted" > "$stamp"
+  else
+    rm -rf "$folder"
+    printf 'setup: warning: tflite-runtime could not be installed (it needs Python 3.9 to 3.11); dlink works without it, and checks TFLite under LiteRT alone\n' >&2
+  fi
+}
+
 # --- Python packages ------------------------------------------------------------------------------
 stamp=$venv/.dlink-setup
 wanted=$(cat pyproject.toml constraints.txt scripts/setup.sh | sha256sum | cut -d' ' -f1)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && [ -x "$venv/bin/dlink-distill" ]; then
+  tflite_environment
   say "everything is in place ($venv)"
   exit 0
 fi
@@ -83,4 +103,5 @@ if cuda or torch.version.cuda:
     sys.exit(f"setup: error: CUDA packages were installed: {cuda or torch.__version__}")
 PY
 echo "$wanted" > "$stamp"
+tflite_environment
 say "done"
