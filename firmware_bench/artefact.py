@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import golden
+from export import golden, manifest
 from export.golden import Golden
-from export.manifest import check_file
 from targets.errors import InputError
 from targets.files import read_json
 
-SCHEMA_VERSION = 1
 #: "student.int8.tflite" -> model "student", format "int8.tflite".
 _MODEL_FILE = re.compile(r"(student|teacher)\.([a-z0-9]+\.(?:onnx|tflite))")
 
@@ -44,12 +42,13 @@ class Artefact:
 
 
 def load(path: Path) -> Artefact:
-    """Open an artefact folder and verify the checksum of every file named in its manifest.
+    """Open an artefact folder; its seal and the checksum of every file in it are verified.
 
     Raises
     ------
     InputError
-        No manifest, an unknown schema version, or a file that is missing or differs: it is named.
+        No artefact, an unknown schema version, or a file that is missing, differs or is not
+        listed: it is named.
     """
     if not path.is_dir():
         raise InputError(
@@ -57,19 +56,8 @@ def load(path: Path) -> Artefact:
             where=path,
             todo="Give the folder that dlink-export wrote.",
         )
-    manifest = read_json(path / "manifest.json", "manifest")
-    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-    if version != SCHEMA_VERSION or not isinstance(manifest.get("files"), dict):
-        raise InputError(
-            "not an artefact manifest of this version",
-            where=path / "manifest.json",
-            value=f"schema_version {version}",
-            limit=str(SCHEMA_VERSION),
-            todo="Export the artefact again with dlink-export.",
-        )
-    for name, entry in manifest["files"].items():
-        check_file(path, name, str(entry.get("sha256")))
+    found = manifest.load(path).model_dump(mode="json")
     training = path / "training.json"
     return Artefact(
-        path, manifest, read_json(training, "training record") if training.exists() else None
+        path, found, read_json(training, "training record") if training.exists() else None
     )

@@ -1,6 +1,5 @@
 """A small artefact with real models, and results without a bench, for the tests of this folder."""
 
-import hashlib
 import itertools
 import json
 import os
@@ -10,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export import manifest
 from firmware_bench.results import Environment, Fault, Interval, Results, TargetRun, figure
 from targets.target import load
 
@@ -72,20 +72,9 @@ def build(folder: Path, *, with_c: bool = False) -> Path:
 
 
 def seal(folder: Path) -> None:
-    """Write manifest.json over every file of the folder."""
-    names = sorted(
-        str(p.relative_to(folder))
-        for p in folder.rglob("*")
-        if p.is_file() and p.name != "manifest.json"
-    )
-    files = {
-        name: {
-            "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
-            "bytes": (folder / name).stat().st_size,
-        }
-        for name in names
-    }
-    (folder / "manifest.json").write_text(json.dumps(MANIFEST | {"files": files}))
+    """Write manifest and seal over every file of the folder."""
+    files = {name: entry.model_dump() for name, entry in manifest.files_of(folder).items()}
+    manifest.write(manifest.Manifest(**MANIFEST | {"files": files}), folder)
 
 
 def _library(folder: Path) -> dict[str, np.ndarray]:
@@ -117,12 +106,15 @@ def _arm(*values: float) -> dict:
 
 
 MANIFEST = {
-    "schema_version": 1,
+    "schema_version": manifest.SCHEMA_VERSION,
     "name": "eegmat",
     "created": "2026-11-20T10:00:00+00:00",
     "files": {},
-    "signal": {"ch_names": ["Fp1", "Fp2"], "sfreq": 200.0, "n_times": N_TIMES},
+    "signal": {
+        "ch_names": [f"E{k}" for k in range(N_CHANS)], "sfreq": 200.0, "n_times": N_TIMES,
+    },
     "labels": ["rest", "arithmetic"],
+    "tensors": {},
     "operators": {"student.int8.tflite": ["CONV_2D", "FULLY_CONNECTED"]},
     "models": {
         "student": {"name": "mic", "params": 10_204, "macs": 4_160_000, "arena_int8_bytes": 30_720},
@@ -131,7 +123,10 @@ MANIFEST = {
             "weights_int8_bytes": 5_818_372, "activation_peak_int8_bytes": 1_400_000,
         },
     },
-    "calibration": {"hash": "c0ffee", "subjects": ["S01", "S02"], "windows": 128},
+    "calibration": {
+        "hash": "c0ffee", "subjects": ["S01", "S02"], "windows": 128, "split": "train",
+        "method": "percentile 99.99", "test_subjects_excluded": True,
+    },
     "provenance": {"git_commit": "0123abc", "dirty": False, "torch": "2.13.0"},
     "metrics": {
         "split": "test",
