@@ -35,12 +35,11 @@ def spread(windows: Windows, n: int) -> NDArray[np.int64]:
 
     Windows are dealt round-robin from the (subject, class) groups, evenly spaced within each.
     """
-    groups = [
-        np.flatnonzero((windows.subject == subject) & (windows.y == label))
-        for subject in windows.subjects
-        for label in range(windows.n_outputs)
-    ]
-    groups = [group for group in groups if len(group)]
+    _, subject = np.unique(windows.subject, return_inverse=True)
+    labelled = np.flatnonzero(windows.y >= 0)
+    key = subject[labelled] * windows.n_outputs + windows.y[labelled]
+    order = np.argsort(key, kind="stable")
+    groups = np.split(labelled[order], np.flatnonzero(np.diff(key[order])) + 1)
     share, extra = divmod(min(n, len(windows)), len(groups))
     chosen: list[int] = []
     for k, group in enumerate(groups):

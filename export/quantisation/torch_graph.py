@@ -37,19 +37,20 @@ class TorchGraph(nn.Module):
 
     Attributes
     ----------
-    rounded : names of the operators whose weights and output are rounded to their steps; the
-        graph's input counts as one under its own name. All of a quantised graph's at first, none
-        of a float one's.
+    rounded, weights_rounded : names of the operators whose output, and whose weights, are rounded
+        to their steps; the graph's input counts as an operator under its own name. All of a
+        quantised graph's at first, none of a float one's.
     """
 
     rounded: frozenset[str]
+    weights_rounded: frozenset[str]
 
     def __init__(self, graph: ir.Graph | ir.QuantizedGraph) -> None:
         super().__init__()
         quants = graph.quants if isinstance(graph, ir.QuantizedGraph) else {}
         self.graph = graph.graph if isinstance(graph, ir.QuantizedGraph) else graph
         self.quants: Mapping[str, ir.Quant] = quants
-        self.rounded = frozenset(self.operators()) if quants else frozenset()
+        self.only(self.operators() if quants else ())
         constants = [t for t in self.graph.tensors.values() if t.data is not None]
         # By number: names of tensors hold dots, which parameters may not.
         self._index = {t.name: i for i, t in enumerate(constants)}
@@ -61,12 +62,13 @@ class TorchGraph(nn.Module):
         """What can be rounded by itself: the graph's input, then each operator."""
         return (self.graph.input, *(op.name for op in self.graph.ops))
 
-    def only(self, rounded: Collection[str]) -> TorchGraph:
-        """Round these operators alone; returns self."""
-        unknown = set(rounded) - set(self.operators())
+    def only(self, rounded: Collection[str], weights: Collection[str] | None = None) -> TorchGraph:
+        """Round the outputs of these operators alone, and their weights or those of `weights`."""
+        self.rounded = frozenset(rounded)
+        self.weights_rounded = self.rounded if weights is None else frozenset(weights)
+        unknown = (self.rounded | self.weights_rounded) - set(self.operators())
         if unknown:
             raise ValueError(f"no such operators: {sorted(unknown)}")
-        self.rounded = frozenset(rounded)
         return self
 
     def constant(self, name: str) -> Tensor:
@@ -135,7 +137,7 @@ class TorchGraph(nn.Module):
 
     def _convolve(self, op: ir.Weighted, x: Tensor) -> Tensor:
         weight, bias = self.constant(op.weight), self.constant(op.bias)
-        if op.name in self.rounded:
+        if op.name in self.weights_rounded:
             weight = _rounded_weight(weight, _AXIS[self.graph.tensors[op.weight].layout])
         depthwise = isinstance(op, ir.DepthwiseConv2D)
         order = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)

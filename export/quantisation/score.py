@@ -1,0 +1,100 @@
+"""What quantisation cost, and how much it may: figures against the float student, and a gate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.losses import UNLABELLED
+from export.parity import compare
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+_ROUNDING = 1e-9  # of a mean of shares
+
+
+class Labelled(Protocol):
+    """Windows with labels, as :class:`distill.windows.Windows` has them; y = -1 is no label."""
+
+    @property
+    def x(self) -> Floats:
+        """float32 (n, n_chans, n_times)."""
+
+    @property
+    def y(self) -> Ints:
+        """int64 (n,)."""
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """A quantised form beside the float student on the same windows.
+
+    Attributes
+    ----------
+    drop : balanced accuracy lost; negative where it gained; None without labels.
+    agreement : share of windows with the same decision.
+    rmse : root mean square difference of the logits.
+    snr_db : of the logits, in decibels; None where they are equal.
+    """
+
+    drop: float | None
+    agreement: float
+    rmse: float
+    snr_db: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def score(logits: Floats, reference: Floats, y: Ints) -> Score:
+    """Compare logits (n, n_outputs) with the float student's on windows with labels `y` (n,)."""
+    found = compare(reference, logits)
+    kept = y != UNLABELLED
+    drop = None
+    if kept.any():
+        drop = _balanced(reference[kept], y[kept]) - _balanced(logits[kept], y[kept])
+    return Score(drop, found.top1_agreement, found.rmse, found.snr_db)
+
+
+def _balanced(logits: Floats, y: Ints) -> float:
+    """Balanced accuracy: the mean over classes of the share that is right."""
+    right = logits.argmax(axis=1) == y
+    return float(np.mean([right[y == label].mean() for label in np.unique(y)]))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How much int8 may cost on validation windows, against the float student.
+
+    One window may always be decided otherwise: among few windows a single near-tie proves nothing.
+
+    Attributes
+    ----------
+    max_drop : balanced accuracy that may be lost.
+    min_agreement : share of windows that must keep their decision.
+    """
+
+    max_drop: float = 0.01
+    min_agreement: float = 0.95
+
+    def passes(self, found: Score, y: Ints) -> bool:
+        """Whether a score on windows with labels `y` is within both limits."""
+        return self.excess(found, y) == 0.0
+
+    def excess(self, found: Score, y: Ints) -> float:
+        """By how much the limits are missed, both together; 0 within them."""
+        kept = y[y != UNLABELLED]
+        beyond = max(self.min_agreement - max(found.agreement, 0.0), 0.0)
+        if (1 - found.agreement) * len(y) < 1.5:
+            beyond = 0.0
+        if found.drop is not None and len(kept):
+            counts = np.unique(kept, return_counts=True)[1]
+            one = 1 / (len(counts) * counts.min())
+            beyond += max(found.drop - max(self.max_drop, float(one)) - _ROUNDING, 0.0)
+        return beyond if beyond > _ROUNDING else 0.0
