@@ -144,8 +144,14 @@ def pick_channels(
     return [present[key] for key in wanted]
 
 
-def _reference_index(signal: SignalSpec) -> int:
-    """Place of the reference electrode among the channels, under its present or older name."""
+def reference_index(signal: SignalSpec) -> int:
+    """Place of the reference electrode among the channels, under its present or older name.
+
+    Raises
+    ------
+    InputError
+        It is none of the electrodes.
+    """
     names = [ALIASES.get(name.upper(), name).upper() for name in signal.ch_names]
     wanted = signal.reference.upper()
     wanted = ALIASES.get(wanted, wanted)
@@ -211,7 +217,7 @@ def prepare(
     if signal.reference == "average":
         raw.apply_function(lambda x: x - x.mean(axis=0), picks="all", channel_wise=False)
     elif signal.reference != "as-recorded":
-        index = _reference_index(signal)
+        index = reference_index(signal)
         raw.apply_function(lambda x: x - x[index], picks="all", channel_wise=False)
     return raw
 

@@ -1,0 +1,1 @@
+"""The signal contract on the device: one causal chain as Python, ONNX and C."""
