@@ -166,6 +166,23 @@ class MaxPool2D(Op):
 Pool = AveragePool2D | MaxPool2D
 
 
+@dataclass(frozen=True)
+class Pad(Op):
+    """Zeros around an activation: (before, after) along height and along width."""
+
+    pads: tuple[tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Elu(Op):
+    """x where it is positive, exp(x) - 1 elsewhere."""
+
+
+@dataclass(frozen=True)
+class Requantise(Op):
+    """The same real values under another scale and width; of quantised graphs only."""
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Operators in the order of execution, tensors by name, one input, one output."""
@@ -204,14 +221,20 @@ class Graph:
         spans[self.output] = (spans[self.output][0], len(self.ops) - 1)
         return spans
 
-    def arena_bytes(self, element_bytes: int = 1) -> int:
-        """Peak of the live activations, graph input included, in bytes (1 an element: int8).
+    def arena_bytes(self, element_bytes: int | Mapping[str, int] = 1) -> int:
+        """Peak of the live activations, graph input included, in bytes.
 
-        No interpreter's arena is smaller; C code with its input outside the arena may do with less.
+        `element_bytes` is that of every activation (1: int8), or of each by name. No interpreter's
+        arena is smaller; C code with its input outside the arena may do with less.
         """
+        sizes = {
+            name: self.tensors[name].size
+            * (element_bytes if isinstance(element_bytes, int) else element_bytes[name])
+            for name in self.lifetimes()
+        }
         spans = self.lifetimes()
-        return element_bytes * max(
-            sum(self.tensors[t].size for t, (first, last) in spans.items() if first <= i <= last)
+        return max(
+            sum(sizes[t] for t, (first, last) in spans.items() if first <= i <= last)
             for i in range(len(self.ops))
         )
 
@@ -244,8 +267,11 @@ class Graph:
 def output_shape(op: Op, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Shape of the output of `op`, from its inputs."""
     shape = tensors[op.input].shape
-    if isinstance(op, Add):
+    if isinstance(op, Add | Elu | Requantise):
         return shape
+    if isinstance(op, Pad):
+        (top, bottom), (left, right) = op.pads
+        return 1, shape[1] + top + bottom, shape[2] + left + right, shape[3]
     if isinstance(op, Conv2D):
         return 1, *op.window.output_hw(shape[1], shape[2]), tensors[op.weight].shape[0]
     if isinstance(op, DepthwiseConv2D):
@@ -275,21 +301,28 @@ class Quant:
     """real = scale * (q - zero_point).
 
     `scale` is float32 with one entry, or one entry per index of `axis`; weights and biases have
-    zero point 0.
+    zero point 0. `bits` is the width of activations, 8 or 16; 16 bits have zero point 0.
     """
 
     scale: npt.NDArray[np.float32]
     zero_point: int = 0
     axis: int | None = None
+    bits: int = 8
 
-    def quantise(self, real: npt.NDArray[np.floating]) -> npt.NDArray[np.int8]:
-        """Real values to int8, per tensor, rounded half away from zero as TFLite does."""
+    @property
+    def dtype(self) -> np.dtype[np.signedinteger]:
+        """Type of the quantised activations: int8 or int16."""
+        return np.dtype(np.int16 if self.bits == 16 else np.int8)
+
+    def quantise(self, real: npt.NDArray[np.floating]) -> npt.NDArray[np.signedinteger]:
+        """Real values to integers, per tensor, rounded half away from zero as TFLite does."""
         q = np.asarray(real, np.float32) / self.scale[0]
         rounded = np.trunc(q + np.copysign(np.float32(0.5), q)) + self.zero_point
-        return np.clip(rounded, -128, 127).astype(np.int8)
+        limits = np.iinfo(self.dtype)
+        return np.clip(rounded, limits.min, limits.max).astype(self.dtype)
 
-    def dequantise(self, q: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
-        """Int8 back to real values, per tensor."""
+    def dequantise(self, q: npt.NDArray[np.signedinteger]) -> npt.NDArray[np.float32]:
+        """Integers back to real values, per tensor."""
         return self.scale[0] * (q.astype(np.float32) - np.float32(self.zero_point))
 
 
@@ -297,12 +330,14 @@ class Quant:
 class QuantizedGraph:
     """A graph with one set of scales, and its constants as integers.
 
-    `quants` holds every tensor; `constants` the int8 weights and int32 biases, by name.
+    `quants` holds every tensor; `constants` the int8 weights and the biases by name, int32 or,
+    of operators with 16-bit activations, int64. `wide` names the operators with such activations.
     """
 
     graph: Graph
     quants: Mapping[str, Quant]
     constants: Mapping[str, npt.NDArray[np.integer]] = field(repr=False)
+    wide: frozenset[str] = frozenset()
 
     @cached_property
     def input_quant(self) -> Quant:
@@ -313,3 +348,8 @@ class QuantizedGraph:
     def output_quant(self) -> Quant:
         """Scale and zero point of the logits."""
         return self.quants[self.graph.output]
+
+    def arena_bytes(self) -> int:
+        """Peak of the live activations in bytes, each in its own width."""
+        widths = {name: self.quants[name].bits // 8 for name in self.graph.lifetimes()}
+        return self.graph.arena_bytes(widths)

@@ -22,6 +22,7 @@ from targets.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.int8]
+Integers = npt.NDArray[np.signedinteger]
 
 
 def _content(model: Path | bytes) -> bytes:
@@ -97,7 +98,7 @@ def litert() -> Any:
 
 
 class TfliteModel:
-    """A TFLite model, fp32 or int8, under LiteRT's optimised or its reference kernels."""
+    """A TFLite model, float or integer, under LiteRT's optimised or its reference kernels."""
 
     def __init__(
         self, model: Path | bytes, *, reference: bool = False, keep_all: bool = False
@@ -127,20 +128,24 @@ class TfliteModel:
     def run(self, windows: Floats) -> Floats:
         """Windows (N, n_chans, n_times) -> logits (N, n_outputs), (de)quantised as needed."""
         if self.input_quant is not None and self.output_quant is not None:
-            return self.output_quant.dequantise(self.run_int8(self.quantise_input(windows)))
+            return self.output_quant.dequantise(self.run_raw(self.quantise_input(windows)))
         rows = to_nhwc(np.asarray(windows, np.float32), self.input_shape)
         return np.stack([self._invoke(row[None]) for row in rows])
 
-    def quantise_input(self, windows: Floats) -> Bytes:
-        """Windows (N, n_chans, n_times) -> the device's input bytes (N, input_bytes), int8."""
+    def quantise_input(self, windows: Floats) -> Integers:
+        """Windows (N, n_chans, n_times) -> the device's input (N, values), int8 or int16."""
         if self.input_quant is None:
-            raise InputError("model has no int8 input", where=self._input["name"])
+            raise InputError("model has no integer input", where=self._input["name"])
         nhwc = to_nhwc(np.asarray(windows, np.float32), self.input_shape)
         return self.input_quant.quantise(nhwc).reshape(len(windows), -1)
 
-    def run_int8(self, inputs: Bytes) -> Bytes:
-        """Input bytes (N, input_bytes) -> output bytes (N, output_bytes), both int8."""
+    def run_raw(self, inputs: Integers) -> Integers:
+        """Input (N, values) -> output (N, n_outputs), both of the model's own integers."""
         return np.stack([self._invoke(row.reshape(self.input_shape)) for row in inputs])
+
+    def run_int8(self, inputs: Bytes) -> Bytes:
+        """:meth:`run_raw` of a model with int8 input and output."""
+        return self.run_raw(inputs).astype(np.int8, copy=False)
 
     def tensors(self, window: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Every tensor after one inference, by name; needs `keep_all`. Input NHWC."""
@@ -155,14 +160,16 @@ class TfliteModel:
 
 
 def _quant(detail: dict[str, Any]) -> Quant | None:
-    if detail["dtype"] != np.int8:
+    if detail["dtype"] not in (np.int8, np.int16):
         return None
     parameters = detail["quantization_parameters"]
-    return Quant(np.asarray(parameters["scales"], np.float32), int(parameters["zero_points"][0]))
+    bits = 8 * np.dtype(detail["dtype"]).itemsize
+    zero_point = int(parameters["zero_points"][0])
+    return Quant(np.asarray(parameters["scales"], np.float32), zero_point, bits=bits)
 
 
 class MicroModel:
-    """An int8 TFLite model under TensorFlow Lite Micro's own kernels, on this machine."""
+    """An integer TFLite model under TensorFlow Lite Micro's own kernels, on this machine."""
 
     def __init__(self, model: Path | bytes) -> None:
         try:
@@ -177,14 +184,18 @@ class MicroModel:
         detail = self.interpreter.get_input_details(0)
         self.input_shape = tuple(int(n) for n in detail["shape"])
 
-    def run_int8(self, inputs: Bytes) -> Bytes:
-        """Input bytes (N, input_bytes) -> output bytes (N, output_bytes), both int8."""
+    def run_raw(self, inputs: Integers) -> Integers:
+        """Input (N, values) -> output (N, n_outputs), both of the model's own integers."""
         rows = []
         for row in inputs:
             self.interpreter.set_input(row.reshape(self.input_shape), 0)
             self.interpreter.invoke()
             rows.append(self.interpreter.get_output(0).reshape(-1))
         return np.stack(rows)
+
+    def run_int8(self, inputs: Bytes) -> Bytes:
+        """:meth:`run_raw` of a model with int8 input and output."""
+        return self.run_raw(inputs).astype(np.int8, copy=False)
 
     def arena_bytes(self) -> int:
         """Bytes of the arena that this interpreter uses, as its recording allocator reports."""

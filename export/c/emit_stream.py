@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from export.c.emit import Places, layer_call, pipeline_call, struct_text
+from export.c.emit import layer_call, pipeline_call, struct_text
 from export.c.emit_pipeline import name_of, stage_struct, tables_text
 from export.c.layers import Layer
 from export.c.pipeline import COLUMNS, Pipeline
+from export.c.places import Places
 from export.c.schedule import Schedule
 from export.c.streaming import Streaming
 
@@ -80,7 +81,7 @@ def _pipeline(
 def _tail(plan: Streaming, blocks: dict[str, int]) -> str:
     """The layers behind the last level as a function."""
     graph, order = plan.tail_graph, plan.tail
-    place, text, calls = Places(graph, order.plan), "", []
+    place, text, calls = Places(graph, order.plan, "(void *)scratch"), "", []
     number = 0
     for step in order.steps:
         if isinstance(step, Layer):

@@ -45,7 +45,7 @@ class GeneratedLibrary:
     macs : multiply-accumulates of convolutions and dense layers, padding included.
     weight_bytes : constant arrays in model.c (weights, biases, multipliers, shifts).
     operators : TensorFlow Lite names, in order, with repeats.
-    dtype : of input, output and activations: ``int8`` or ``int16``.
+    dtype : of input and output: ``int8`` or ``int16``.
     hop : samples from window to window, if the library has the streaming interface.
     stream_samples, stream_bytes : samples of a window and memory of that interface (state and
         scratch); 0 without it.
@@ -85,7 +85,8 @@ def generate(
     Parameters
     ----------
     tflite : bytes or Path
-        Model with one input and one output, of int8 or of int16 activations and int8 weights.
+        Model with one input and one output of one type, and int8 weights. Activations are int8,
+        int16, or both with QUANTIZE between them.
     name : str
         Goes into the header as ``DLINK_MODEL_NAME``.
     golden : (inputs, outputs), optional

@@ -202,12 +202,17 @@ class Relu(Op):
 
 @dataclass(frozen=True, eq=False)
 class Requantize(Op):
-    """QUANTIZE: from the input's scale and zero point to the output's."""
+    """QUANTIZE: from the input's scale, zero point and type to the output's."""
 
 
 @dataclass(frozen=True, eq=False)
 class Logistic(Op):
     """1 / (1 + exp(-x)), with scale 1/256 and zero point -128."""
+
+
+@dataclass(frozen=True, eq=False)
+class Elu(Op):
+    """x where it is positive, exp(x) - 1 elsewhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,3 +242,9 @@ class Graph:
     output: Tensor
     float_input: bool = False
     float_output: bool = False
+
+    @property
+    def types(self) -> frozenset[str]:
+        """Types of the activations."""
+        tensors = [self.input, *(tensor for op in self.ops for tensor in (*op.inputs, op.output))]
+        return frozenset(tensor.dtype for tensor in tensors)

@@ -47,7 +47,7 @@ def lower(op: g.Op, fc_rounding: str) -> Layer:
     """The layer of `op` (not of RESHAPE, which needs none).
 
     `fc_rounding` is "reference" or "micro", see :func:`export.c.generate.generate`; MUL and
-    LOGISTIC follow it too.
+    LOGISTIC and ELU follow it too.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def lower(op: g.Op, fc_rounding: str) -> Layer:
     from export.c.layers_s16 import lower_s16  # which builds on this module
 
     try:
-        if op.output.dtype == "int16":
+        if any(tensor.dtype == "int16" for tensor in (*op.inputs, op.output)):
             return lower_s16(op, fc_rounding)
         if type(op) in _LOWER_ROUNDED:
             return _LOWER_ROUNDED[type(op)](op, fc_rounding)
@@ -329,6 +329,13 @@ def _logistic(op: g.Op, rounding: str) -> Layer:
     return Layer(op, "lookup", "lookup", fields, {"table": make(x.scale, x.zero_point)})
 
 
+def _elu(op: g.Op, rounding: str) -> Layer:
+    x, y = op.inputs[0], op.output
+    table = tables.elu(x.scale, x.zero_point, y.scale, y.zero_point, difference=rounding == "micro")
+    fields = {"count": y.size, "table": Array("table")}
+    return Layer(op, "lookup", "lookup", fields, {"table": table})
+
+
 def _softmax(op: g.Op) -> Layer:
     op = cast("g.Softmax", op)
     x = op.inputs[0]
@@ -357,6 +364,7 @@ _LOWER: dict[type[g.Op], Callable[[g.Op], Layer]] = {
     g.Softmax: _softmax,
 }
 _LOWER_ROUNDED: dict[type[g.Op], Callable[[g.Op, str], Layer]] = {
+    g.Elu: _elu,
     g.FullyConnected: _fully_connected,
     g.Logistic: _logistic,
     g.Mul: _mul,

@@ -1,11 +1,13 @@
 """What each operator becomes in C where activations are int16 and weights int8 (int16x8).
 
-As :mod:`export.c.layers`, with the reference's 64-bit sums. All zero points are 0.
+As :mod:`export.c.layers`, with the reference's 64-bit sums. All zero points are 0, but that of the
+8-bit side of a QUANTIZE between the widths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -148,6 +150,17 @@ def _rescale(op: g.Op) -> Layer:
     return Layer(op, "rescale_s16", "rescale", {**layers.rescale_fields(op), **_limits(op)})
 
 
+def _requantize(op: g.Op) -> Layer:
+    """Between the widths each way has a kernel of its own."""
+    layer = _rescale(op)
+    if op.output.dtype == op.inputs[0].dtype:
+        return layer
+    if op.output.dtype == "int16":
+        return replace(layer, kernel="rescale_s8_s16")
+    fields = {**layers.rescale_fields(op), **layers.limits(op)}
+    return replace(layer, kernel="rescale_s16_s8", fields=fields)
+
+
 def _softmax(op: g.Op) -> Layer:
     op = cast("g.Softmax", op)
     x = op.inputs[0]
@@ -177,7 +190,7 @@ _LOWER: dict[type[g.Op], Callable[[g.Op], Layer]] = {
     g.Concatenation: layers.concatenation_layer,
     g.Pad: layers.pad_layer,
     g.Relu: _rescale,
-    g.Requantize: _rescale,
+    g.Requantize: _requantize,
     g.Softmax: _softmax,
 }
 _LOWER_ROUNDED: dict[type[g.Op], Callable[[g.Op, str], Layer]] = {

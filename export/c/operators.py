@@ -156,6 +156,7 @@ READERS: dict[str, Callable[[Node], g.Op]] = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
     "DEQUANTIZE": elementwise.dequantize,
+    "ELU": elementwise.elu,
     "FULLY_CONNECTED": _fully_connected,
     "LOGISTIC": elementwise.logistic,
     "MAX_POOL_2D": _pool,

@@ -160,9 +160,9 @@ def relu(node: Node) -> g.Op:
 
 
 def quantize(node: Node) -> g.Op:
-    """QUANTIZE from one scale to another; from float it stands at the model's input only."""
+    """QUANTIZE from one scale or type to another; from float only at the model's input."""
     x = node.input()
-    return g.Requantize(**node.parts(node.output(x.shape), x))
+    return g.Requantize(**node.parts(node.output(x.shape), x, mixed=True))
 
 
 def dequantize(node: Node) -> g.Op:
@@ -182,6 +182,15 @@ def logistic(node: Node) -> g.Op:
     if output.zero_point != -128 or output.scale != 1 / 256:
         raise node.fail("output must have scale 1/256 and zero point -128", "Quantise it again.")
     return g.Logistic(**node.parts(output, x))
+
+
+def elu(node: Node) -> g.Op:
+    """ELU of bytes."""
+    x = node.input()
+    output = node.output(x.shape)
+    if x.dtype == "int16":
+        raise node.fail("16-bit ELU is not supported", "Leave it in 8 bits, or use ReLU.")
+    return g.Elu(**node.parts(output, x))
 
 
 def softmax(node: Node) -> g.Op:

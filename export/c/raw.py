@@ -173,14 +173,14 @@ class Node:
         return _ACTIVATIONS[number]
 
     def parts(
-        self, output: g.Tensor, *inputs: g.Tensor, activation: str = "NONE"
+        self, output: g.Tensor, *inputs: g.Tensor, activation: str = "NONE", mixed: bool = False
     ) -> dict[str, Any]:
-        """The fields that every :class:`graph.Op` has."""
+        """The fields that every :class:`graph.Op` has; types may differ only if `mixed`."""
         types = {tensor.dtype for tensor in (*inputs, output)}
-        if len(types) > 1:
+        if len(types) > 1 and not mixed:
             raise self.fail(
                 "activations of different types",
-                "Quantise the whole model to int8, or to int16 with int8 weights.",
+                "Put a QUANTIZE between them, or quantise the whole model to one type.",
                 " and ".join(sorted(types)),
             )
         return {

@@ -57,6 +57,13 @@ def read(model: bytes | Path) -> Graph:
     nodes, ends, is_float = _without_float_ends(nodes, ends)
     ops = tuple(READERS[node.kind](node) for node in nodes)
     first, last = (end.activations(f"{source}: model") for end in ends)
+    if first.dtype != last.dtype:
+        raise InputError(
+            "the model's input and output must have one type",
+            where=source,
+            value=f"{first.dtype} and {last.dtype}",
+            todo="Put a QUANTIZE behind the input or in front of the output.",
+        )
     _check_order(ops, first, last, source)
     digest = hashlib.sha256(model).hexdigest()
     return Graph(source, digest, ops, first, last, *is_float)

@@ -1,7 +1,8 @@
 """Tables of functions, computed when the library is generated.
 
 Of LOGISTIC both ways in which it is computed elsewhere are here to the last bit: LiteRT's reference
-kernel in float32, TensorFlow Lite Micro and CMSIS-NN in gemmlowp's fixed point.
+kernel in float32, TensorFlow Lite Micro and CMSIS-NN in gemmlowp's fixed point; of ELU too, where
+the two hardly ever part.
 """
 
 from __future__ import annotations
@@ -32,6 +33,29 @@ def logistic(scale: np.float32, zero_point: int) -> NDArray[np.int8]:
     value = np.float32(1) / (np.float32(1) + power)
     rounded = np.floor(value * np.float32(256) + np.float32(0.5))
     return np.clip(rounded - 128, -128, 127).astype(np.int8)
+
+
+def elu(
+    scale: np.float32,
+    zero_point: int,
+    output_scale: np.float32,
+    output_zero_point: int,
+    *,
+    difference: bool = False,
+) -> NDArray[np.int8]:
+    """ELU of -128..127 in float32, as both references compute it, rounded once.
+
+    LiteRT takes ``expm1(x)``, TensorFlow Lite Micro the `difference` ``exp(x) - 1``; formed in
+    double precision and rounded, as the C library gives them. Source: ``activations.cc`` and
+    ``lut.h`` of LiteRT, ``elu.cc`` of TensorFlow Lite Micro.
+    """
+    x = np.float32(scale) * (_ALL - zero_point).astype(np.float32)
+    below = np.minimum(x, 0).astype(np.float64)
+    power = np.exp(below).astype(np.float32) - np.float32(1)
+    value = np.where(x < 0, power if difference else np.expm1(below).astype(np.float32), x)
+    steps = (value * (np.float32(1) / np.float32(output_scale))).astype(np.float64)
+    rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
+    return np.clip(rounded + output_zero_point, -128, 127).astype(np.int8)
 
 
 def logistic_fixed(scale: np.float32, zero_point: int) -> NDArray[np.int8]:

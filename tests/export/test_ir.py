@@ -85,3 +85,24 @@ def test_rounding_is_half_away_from_zero_and_saturates() -> None:
     real = np.array([0.0, 0.25, -0.25, 0.75, -0.75, 0.24, 1e9, -1e9])
     assert quant.quantise(real).tolist() == [3, 4, 2, 5, 1, 3, 127, -128]
     assert quant.dequantise(np.array([3, 5], np.int8)).tolist() == [0.0, 1.0]
+
+
+def test_16_bits_round_alike_and_saturate_later() -> None:
+    quant = ir.Quant(np.array([0.5], np.float32), bits=16)
+    real = np.array([0.0, 0.25, -0.25, 200.0, 1e9, -1e9])
+    assert quant.quantise(real).tolist() == [0, 1, -1, 400, 32767, -32768]
+    assert quant.quantise(real).dtype == quant.dtype == np.int16
+    assert quant.dequantise(np.array([400], np.int16)).tolist() == [200.0]
+
+
+def test_padding_grows_height_and_width_only() -> None:
+    tensors = {
+        name: ir.Tensor(name, shape, ir.Layout.NHWC)
+        for name, shape in (("x", (1, 3, 40, 2)), ("p", (1, 4, 47, 2)), ("y", (1, 4, 47, 2)))
+    }
+    ops = ir.Pad("pad", "x", "p", ((1, 0), (3, 4))), ir.Elu("elu", "p", "y")
+    graph = ir.Graph(tensors, ops, "x", "y").validate()
+    assert graph.macs() == 0
+    assert graph.arena_bytes({"x": 1, "p": 2, "y": 1}) == 4 * 47 * 2 * 3
+    with pytest.raises(ValueError, match=r"p has shape \(1, 4, 47, 2\), expected \(1, 3, 47, 2\)"):
+        ir.Graph(tensors, (replace(ops[0], pads=((0, 0), (3, 4))),), "x", "p").validate()

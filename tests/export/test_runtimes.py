@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from chains import Chain
 
-from export import runtimes
+from export import quantize, runtimes, tflite
+from export.calibration import calibrate
 from targets.errors import InputError
 
 
@@ -40,7 +41,7 @@ def test_run_is_run_int8_between_the_scales(mic: Chain) -> None:
 
 
 def test_float_model_has_no_bytes(mic: Chain) -> None:
-    with pytest.raises(InputError, match="eeg: model has no int8 input"):
+    with pytest.raises(InputError, match="eeg: model has no integer input"):
         runtimes.TfliteModel(mic.fp32).quantise_input(mic.windows[:1])
 
 
@@ -79,3 +80,18 @@ def test_absent_runtimes_are_named(monkeypatch: pytest.MonkeyPatch, mic: Chain) 
         runtimes.MicroModel(mic.int8)
     with pytest.raises(InputError, match="Install ai-edge-litert"):
         runtimes.TfliteModel(mic.int8)
+
+
+def test_16_bit_models_take_and_give_int16(mic: Chain) -> None:
+    ranges = calibrate(mic.graph, mic.calibration)
+    qgraph = quantize.quantize(mic.graph, ranges, wide="all")
+    model = runtimes.TfliteModel(tflite.write_int8(qgraph))
+    sent = model.quantise_input(mic.windows[:3])
+    assert (sent.dtype, sent.shape) == (np.int16, (3, 800 * 19))
+    scale = qgraph.input_quant.scale[0]
+    sample = np.clip(np.rint(mic.windows[1, 7, 5] / scale), -32768, 32767)
+    assert sent[1].reshape(800, 19)[5, 7] == sample
+    raw = model.run_raw(sent)
+    assert raw.dtype == np.int16
+    want = qgraph.output_quant.scale[0] * raw.astype(float)
+    np.testing.assert_allclose(model.run(mic.windows[:3]), want, rtol=1e-6)

@@ -6,7 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 from chains import Chain
 from onnx_models import Maker
 
-from export import from_onnx, parity, quantize, runtimes, tflite
+from export import from_onnx, ir, parity, quantize, runtimes, tflite
 from export.calibration import calibrate
 
 NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
@@ -125,3 +125,59 @@ def test_dilation_and_relu6_survive() -> None:
     inputs = reference.quantise_input(windows)
     got = runtimes.MicroModel(content).run_int8(inputs)
     np.testing.assert_array_equal(got, reference.run_int8(inputs))
+
+
+def test_16_bit_operators_have_their_own_versions_and_options(mic: Chain) -> None:
+    ranges = calibrate(mic.graph, mic.calibration)
+    content = tflite.write_int8(quantize.quantize(mic.graph, ranges, wide="all"))
+    wide = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "ADD": 3, "AVERAGE_POOL_2D": 3}
+    assert set(codes(content)) == set(wide.items())
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    main = model.subgraphs[0]
+    types = {t.name.decode(): t.type for t in main.tensors}
+    for op in mic.graph.ops:
+        if isinstance(op, ir.Weighted):
+            assert types[op.weight] == schema.TensorType.INT8
+            assert types[op.bias] == schema.TensorType.INT64
+    assert types["eeg"] == types["logits"] == schema.TensorType.INT16
+    add = next(
+        o for o in main.operators if o.builtinOptionsType == schema.BuiltinOptions.AddOptions
+    )
+    assert not add.builtinOptions.potScaleInt16
+
+
+def test_a_mixed_model_has_both_versions_of_an_operator(mic: Chain) -> None:
+    ranges = calibrate(mic.graph, mic.calibration)
+    last = mic.graph.ops[-1].name
+    found = codes(tflite.write_int8(quantize.quantize(mic.graph, ranges, wide=[last])))
+    assert found[-3:] == [("QUANTIZE", 2), ("CONV_2D", 1), ("QUANTIZE", 1)]
+    assert found[0] == ("CONV_2D", 3)
+
+
+def test_int16_is_closer_to_torch_than_int8(chain: Chain) -> None:
+    ranges = calibrate(chain.graph, chain.calibration)
+    content = tflite.write_int8(quantize.quantize(chain.graph, ranges, wide="all"))
+    wide = parity.compare(
+        chain.logits, runtimes.TfliteModel(content, reference=True).run(chain.windows)
+    )
+    narrow = parity.compare(
+        chain.logits, runtimes.TfliteModel(chain.int8, reference=True).run(chain.windows)
+    )
+    assert wide.rmse < narrow.rmse
+    assert wide.cosine > 0.9999
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_dynamic_range_has_int8_weights_and_float_ends(chain: Chain, reference: bool) -> None:
+    content = tflite.write_dynamic(chain.graph)
+    weights = sum(
+        chain.graph.tensors[op.weight].size for op in chain.graph.ops if isinstance(op, ir.Weighted)
+    )
+    assert len(content) < len(chain.fp32) - 1.5 * weights
+    versions = {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 6, "ADD": 1, "AVERAGE_POOL_2D": 1}
+    assert set(codes(content)) <= {*versions.items(), ("MAX_POOL_2D", 1)}
+    model = runtimes.TfliteModel(content, reference=reference)
+    assert model.input_quant is None
+    compared = parity.compare(chain.logits, model.run(chain.windows))
+    assert compared.cosine > 0.999
+    assert compared.rmse > 1e-6  # it is not the float model under another name

@@ -1,4 +1,5 @@
-/* The kernels of models with int16 activations and int8 weights (int16x8). All zero points are 0.
+/* The kernels of models with int16 activations and int8 weights (int16x8). All zero points are 0,
+ * but that of the 8-bit side of a QUANTIZE between the widths.
  * PAD and CONCATENATION move bytes and are those of int8 models. */
 #ifndef DLINK_KERNELS_S16_H
 #define DLINK_KERNELS_S16_H
@@ -50,6 +51,8 @@ void dlink_add_s16(const dlink_add_broadcast_t *layer, const int16_t *a, const i
                    int16_t *output);
 void dlink_mul_s16(const dlink_mul_t *layer, const int16_t *a, const int16_t *b, int16_t *output);
 void dlink_rescale_s16(const dlink_rescale_t *layer, const int16_t *input, int16_t *output);
+void dlink_rescale_s8_s16(const dlink_rescale_t *layer, const int8_t *input, int16_t *output);
+void dlink_rescale_s16_s8(const dlink_rescale_t *layer, const int16_t *input, int8_t *output);
 void dlink_softmax_s16(const dlink_softmax_s16_t *layer, const int16_t *input, int16_t *output);
 
 #endif

@@ -43,7 +43,7 @@ def build(op: str, inputs: list[T | None], output: T, table: Any = None) -> byte
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, op)
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-    code.version = 4 if op == "FULLY_CONNECTED" else 3
+    code.version = {"FULLY_CONNECTED": 4, "ELU": 1}.get(op, 3)
     model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
     model.buffers = [schema.BufferT()]
     graph.tensors, graph.operators = [], [node]
