@@ -53,6 +53,8 @@ def least_divergence(values: RunningRange) -> Range:
     """
     lows, highs = _ends(values)
     counts = values.counts.reshape(DENSITY_BINS, -1).sum(axis=1)
+    # Behind a ReLU most values are exactly 0, which any scale keeps: they are no part of a density.
+    counts[DENSITY_BINS // 2] -= values.zeros
     width = 2 * values.limit / DENSITY_BINS
 
     def divergence(low: float, high: float) -> float:

@@ -47,3 +47,21 @@ def common_mode(graph: ir.Graph, factor: float) -> ir.Graph:
     weight = data(graph, spatial.weight)
     weight += factor * np.abs(weight).max(axis=(1, 2, 3), keepdims=True)
     return with_constants(graph, {spatial.weight: weight})
+
+
+def offset(graph: ir.Graph, amount: float) -> ir.Graph:
+    """Every spatial map raised by `amount`, which its reader's biases take back.
+
+    Only where the filters reach over the ends of the window do the zeros there make a difference.
+    """
+    spatial, temporal = graph.ops[:2]
+    assert isinstance(spatial, ir.Conv2D)
+    assert isinstance(temporal, ir.DepthwiseConv2D)
+    taps = data(graph, temporal.weight).sum(axis=(0, 1, 2))
+    return with_constants(
+        graph,
+        {
+            spatial.bias: data(graph, spatial.bias) + np.float32(amount),
+            temporal.bias: data(graph, temporal.bias) - np.float32(amount) * taps,
+        },
+    )

@@ -1,0 +1,195 @@
+"""What each rung of the ladder tries: a state in, the best state it found out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.training import predict
+from export import ir
+from export.calibration import METHODS, Observed, Range, observe
+from export.quantisation.bias import correct_biases
+from export.quantisation.equalise import equalise
+from export.quantisation.finetune import finetune
+from export.quantisation.score import Gate, Labelled, Score, score
+from export.quantisation.sensitivity import Sensitivity, by_output, sensitivity
+from export.quantisation.torch_graph import TorchGraph
+from export.quantize import quantize
+from export.runtimes import TfliteModel
+from export.tflite import write_int8
+
+Floats = npt.NDArray[np.float32]
+SoftTargets = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class LadderWindows:
+    """Windows of the ladder; no window of a test subject belongs here.
+
+    Attributes
+    ----------
+    calibration : float32 (n, n_chans, n_times).
+    val : labelled windows that judge.
+    train : labelled windows to fine-tune on; without them that rung is left out.
+    """
+
+    calibration: Floats
+    val: Labelled
+    train: Labelled | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """One quantised form, and what it was made from.
+
+    Attributes
+    ----------
+    graph : the float graph whose weights were rounded.
+    changed : whether its float function differs from the student's.
+    wide : operators in int16x8.
+    observed : activations of `graph`.
+    """
+
+    graph: ir.Graph
+    observed: Observed
+    method: str
+    ranges: Mapping[str, Range]
+    wide: tuple[str, ...]
+    changed: bool
+    qgraph: ir.QuantizedGraph
+    score: Score
+
+
+class Workbench:
+    """Makes states and judges them, on one student's windows.
+
+    Parameters
+    ----------
+    graph : the float student.
+    methods : calibration methods to choose from, in order of preference.
+    """
+
+    def __init__(
+        self, graph: ir.Graph, windows: LadderWindows, gate: Gate, methods: Sequence[str] = METHODS
+    ) -> None:
+        self.graph, self.windows, self.gate, self.methods = graph, windows, gate, tuple(methods)
+        self.reference = predict(TorchGraph(graph), np.asarray(windows.val.x))
+        self.rows: list[Sensitivity] = []
+
+    def passes(self, state: State) -> bool:
+        """Whether a state is within the gate."""
+        return self.gate.passes(state.score, self.windows.val.y)
+
+    def cost(self, state: State) -> tuple[float, float]:
+        """What a rung lowers: what the gate is missed by, then the error of the logits."""
+        return self.gate.excess(state.score, self.windows.val.y), state.score.rmse
+
+    def made(
+        self, graph: ir.Graph, observed: Observed, method: str, *, changed: bool = False,
+        wide: tuple[str, ...] = (),
+    ) -> State:  # fmt: skip
+        """A state, quantised and judged by the real model under LiteRT."""
+        ranges = observed.ranges(method)
+        qgraph = quantize(graph, ranges, wide=wide) if wide else quantize(graph, ranges)
+        logits = TfliteModel(write_int8(qgraph)).run(np.asarray(self.windows.val.x))
+        found = score(logits, self.reference, self.windows.val.y)
+        return State(graph, observed, method, ranges, wide, changed, qgraph, found)
+
+    def remade(self, state: State, **changes: object) -> State:
+        """`state` with another graph or other wide operators, on the same ranges."""
+        new = replace(state, **changes)  # type: ignore[arg-type]
+        return self.made(new.graph, new.observed, new.method, changed=new.changed, wide=new.wide)
+
+    def by_methods(self, graph: ir.Graph, observed: Observed, *, changed: bool) -> State:
+        """The best of the calibration methods that may be chosen."""
+        states = (self.made(graph, observed, m, changed=changed) for m in self.methods)
+        return min(states, key=self.cost)
+
+    def sensitivity(self, state: State) -> list[Sensitivity]:
+        """Rows of the first state that was asked about, computed once."""
+        if not self.rows:
+            self.rows = sensitivity(state.graph, state.qgraph, self.windows.val)
+        return self.rows
+
+
+def calibration(
+    bench: Workbench, state: State, by_method: Mapping[str, State]
+) -> Iterator[tuple[str, State]]:
+    """The best of the other methods on the same histograms, if it may be chosen."""
+    others = [by_method[m] for m in bench.methods if m != state.method]
+    if others:
+        best = min(others, key=bench.cost)
+        yield best.method, best
+
+
+def equalisation(bench: Workbench, state: State) -> Iterator[tuple[str, State]]:
+    """Channels brought to like ranges; then biases corrected; then channels behind ReLU6 too."""
+    calibrating = bench.windows.calibration
+    for through_relu6 in (False, True):
+        graph = equalise(state.graph, state.observed.peaks, through_relu6=through_relu6)
+        what = "channels equalised" + (", behind ReLU6 too" if through_relu6 else "")
+        found = bench.by_methods(graph, observe(graph, calibrating), changed=through_relu6)
+        yield f"{what} ({found.method})", found
+        corrected = correct_biases(graph, found.qgraph, calibrating)
+        yield (
+            f"{what}, biases corrected ({found.method})",
+            bench.remade(found, graph=corrected, changed=True),
+        )
+
+
+def int16x8(bench: Workbench, state: State) -> Iterator[tuple[str, State]]:
+    """16-bit activations where 8 bits cost most, one tensor after the other.
+
+    A tensor keeps its 16 bits only between operators that have them, so the operator that makes it
+    and those that read it are widened together.
+    """
+    wide: set[str] = set()
+    for row in by_output(bench.sensitivity(state)):
+        group = around(row.tensor, state.graph)
+        if not group or group <= wide:
+            continue
+        wide |= group
+        ordered = tuple(op.name for op in state.graph.ops if op.name in wide)
+        yield f"int16x8: {', '.join(ordered)}", bench.remade(state, wide=ordered)
+
+
+def finetuning(
+    bench: Workbench, state: State, soft_targets: SoftTargets | None
+) -> Iterator[tuple[str, State]]:
+    """Weights trained under the rounding, by the teacher's or the float student's decisions."""
+    train = bench.windows.train
+    if train is None or not len(train):
+        return
+    x = np.asarray(train.x)
+    whose = "the student's" if soft_targets is None else "the teacher's"
+    targets = predict(TorchGraph(bench.graph), x) if soft_targets is None else soft_targets(x)
+    tuned = finetune(state.graph, state.qgraph, train, bench.windows.val, targets)
+    yield f"fine-tuned by {whose} decisions", bench.remade(state, graph=tuned, changed=True)
+
+
+def around(tensor: str, graph: ir.Graph) -> set[str]:
+    """Operators that must be wide for `tensor` to keep 16 bits, pools and padding passed over.
+
+    Empty for the graph's input and output, which stay int8, and where an operator exists in int8
+    alone.
+    """
+    makers = {op.output: op for op in graph.ops}
+    found: dict[str, ir.Op] = {}
+    waiting, seen = [tensor], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in (graph.input, graph.output):
+            return set()
+        for op in (makers[name], *(op for op in graph.ops if name in op.inputs)):
+            found[op.name] = op
+            if isinstance(op, ir.Pool | ir.Pad):
+                waiting += [op.input, op.output]
+    if any(isinstance(op, ir.Elu) for op in found.values()):
+        return set()
+    return set(found)
