@@ -9,7 +9,7 @@ from artefacts import TFLITE, WINDOWS, seal
 from export import verify_target
 from export.verify_target import verify_on
 from targets.errors import InputError
-from targets.target import all_ids, load
+from targets.target import all_ids
 
 needs_model = pytest.mark.skipif(not TFLITE.exists(), reason="skipped: no data")
 needs_tools = pytest.mark.skipif(
