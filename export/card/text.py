@@ -102,10 +102,10 @@ def _accuracy(facts: CardFacts, plots: Mapping[str, str]) -> list[str]:
 
 
 def _arms(training: Training) -> list[str]:
-    names = [name for name in next(iter(training.arms.values())) if name != "by_subject"]
+    arms = training.arms.values()
+    names = [name for name in dict.fromkeys(n for arm in arms for n in arm) if name != "by_subject"]
     rows = [
-        [arm, *(f"{entry[n]['mean']:.3f} ± {entry[n]['std']:.3f}" for n in names)]
-        for arm, entry in training.arms.items()
+        [arm, *(_mean(entry.get(name)) for name in names)] for arm, entry in training.arms.items()
     ]
     split = training.split
     return [
@@ -116,6 +116,10 @@ def _arms(training: Training) -> list[str]:
         f"train {', '.join(split['train']['subjects'])}; validation "
         f"{', '.join(split['val']['subjects'])}.",
     ]
+
+
+def _mean(entry: Table | None) -> str:
+    return "-" if entry is None else f"{entry['mean']:.3f} ± {entry['std']:.3f}"
 
 
 def _formats(facts: CardFacts, folder: Path) -> list[str]:

@@ -37,7 +37,11 @@ def training(subject_scores):
             "balanced_accuracy": measured(0.62),
             "by_subject": {k: measured(min(1.0, v + 0.05)) for k, v in subject_scores.items()},
         },
-        "distilled": {"balanced_accuracy": measured(0.58), "by_subject": {}},
+        "distilled": {
+            "balanced_accuracy": measured(0.58),
+            "teacher_agreement": measured(0.9),
+            "by_subject": {},
+        },
     }
     weights = [0.02, 0.03, 0.04, 0.05, 0.08, 0.12, 0.16, 0.17, 0.13, 0.1, 0.06, 0.04]
     layers = [f"blocks.{k}" for k in range(12)]
