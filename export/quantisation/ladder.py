@@ -129,8 +129,8 @@ def climb(
     say : gets a line for each method and each rung.
     method : one of METHODS, or "auto": percentile first, the others if that does not pass.
     rungs : which of RUNGS may be climbed; their order is that of RUNGS.
-    soft_targets : logits (n, n_outputs) of windows (n, n_chans, n_times) by the teacher, to
-        fine-tune with; by default the float student's own.
+    soft_targets : gives the teacher's logits (n, n_outputs) on `windows.train`, to fine-tune with;
+        called only then. By default the float student's own.
     observed : of `graph` on `windows.calibration`, if it is known already.
 
     Raises

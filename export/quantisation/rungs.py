@@ -14,7 +14,7 @@ from export.calibration import METHODS, Observed, Range, observe
 from export.quantisation.bias import correct_biases
 from export.quantisation.equalise import equalise
 from export.quantisation.finetune import finetune
-from export.quantisation.score import Gate, Labelled, Score, score
+from export.quantisation.score import Gate, Labelled, Score, score, thinned
 from export.quantisation.sensitivity import Sensitivity, by_output, sensitivity
 from export.quantisation.torch_graph import TorchGraph
 from export.quantize import quantize
@@ -22,7 +22,8 @@ from export.runtimes import TfliteModel
 from export.tflite import write_int8
 
 Floats = npt.NDArray[np.float32]
-SoftTargets = Callable[[Floats], Floats]
+SoftTargets = Callable[[], Floats]
+MOST_JUDGES = 2048  # validation windows: beyond, the error of a share is below a hundredth
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class LadderWindows:
     Attributes
     ----------
     calibration : float32 (n, n_chans, n_times).
-    val : labelled windows that judge.
+    val : labelled windows that judge; of more than MOST_JUDGES, as many evenly spaced.
     train : labelled windows to fine-tune on; without them that rung is left out.
     """
 
@@ -76,16 +77,17 @@ class Workbench:
         self, graph: ir.Graph, windows: LadderWindows, gate: Gate, methods: Sequence[str] = METHODS
     ) -> None:
         self.graph, self.windows, self.gate, self.methods = graph, windows, gate, tuple(methods)
-        self.reference = predict(TorchGraph(graph), np.asarray(windows.val.x))
+        self.val = thinned(windows.val, MOST_JUDGES)
+        self.reference = predict(TorchGraph(graph), self.val.x)
         self.rows: list[Sensitivity] = []
 
     def passes(self, state: State) -> bool:
         """Whether a state is within the gate."""
-        return self.gate.passes(state.score, self.windows.val.y)
+        return self.gate.passes(state.score, self.val.y)
 
     def cost(self, state: State) -> tuple[float, float]:
         """What a rung lowers: what the gate is missed by, then the error of the logits."""
-        return self.gate.excess(state.score, self.windows.val.y), state.score.rmse
+        return self.gate.excess(state.score, self.val.y), state.score.rmse
 
     def made(
         self, graph: ir.Graph, observed: Observed, method: str, *, changed: bool = False,
@@ -94,8 +96,8 @@ class Workbench:
         """A state, quantised and judged by the real model under LiteRT."""
         ranges = observed.ranges(method)
         qgraph = quantize(graph, ranges, wide=wide) if wide else quantize(graph, ranges)
-        logits = TfliteModel(write_int8(qgraph)).run(np.asarray(self.windows.val.x))
-        found = score(logits, self.reference, self.windows.val.y)
+        logits = TfliteModel(write_int8(qgraph)).run(self.val.x)
+        found = score(logits, self.reference, self.val.y)
         return State(graph, observed, method, ranges, wide, changed, qgraph, found)
 
     def remade(self, state: State, **changes: object) -> State:
@@ -111,7 +113,7 @@ class Workbench:
     def sensitivity(self, state: State) -> list[Sensitivity]:
         """Rows of the first state that was asked about, computed once."""
         if not self.rows:
-            self.rows = sensitivity(state.graph, state.qgraph, self.windows.val)
+            self.rows = sensitivity(state.graph, state.qgraph, self.val)
         return self.rows
 
 
@@ -163,10 +165,11 @@ def finetuning(
     train = bench.windows.train
     if train is None or not len(train):
         return
-    x = np.asarray(train.x)
-    whose = "the student's" if soft_targets is None else "the teacher's"
-    targets = predict(TorchGraph(bench.graph), x) if soft_targets is None else soft_targets(x)
-    tuned = finetune(state.graph, state.qgraph, train, bench.windows.val, targets)
+    if soft_targets is None:
+        whose, targets = "the student's", predict(TorchGraph(bench.graph), train.x)
+    else:
+        whose, targets = "the teacher's", soft_targets()
+    tuned = finetune(state.graph, state.qgraph, train, bench.val, targets)
     yield f"fine-tuned by {whose} decisions", bench.remade(state, graph=tuned, changed=True)
 
 

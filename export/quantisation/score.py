@@ -31,6 +31,24 @@ class Labelled(Protocol):
 
 
 @dataclass(frozen=True)
+class Thinned:
+    """Some windows of a larger set, in memory: x (n, n_chans, n_times), y (n,)."""
+
+    x: Floats
+    y: Ints
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def thinned(windows: Labelled, most: int) -> Thinned:
+    """At most `most` windows, evenly spaced."""
+    n = min(len(windows), most)
+    rows = np.linspace(0, len(windows) - 1, n).round().astype(int)
+    return Thinned(np.asarray(windows.x[rows], np.float32), np.asarray(windows.y[rows]))
+
+
+@dataclass(frozen=True)
 class Score:
     """A quantised form beside the float student on the same windows.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from distill.training import predict
 from export import ir
-from export.quantisation.score import Labelled, Score, score
+from export.quantisation.score import Labelled, Score, score, thinned
 from export.quantisation.torch_graph import TorchGraph
 from targets.files import atomic_path
 
@@ -51,8 +51,8 @@ def sensitivity(graph: ir.Graph, qgraph: ir.QuantizedGraph, windows: Labelled) -
     graph, qgraph : the float graph and its quantised form.
     windows : validation windows; at most MOST_WINDOWS of them are used.
     """
-    rows = np.unique(np.linspace(0, len(windows) - 1, MOST_WINDOWS).round().astype(int))
-    x, y = np.asarray(windows.x[rows]), windows.y[rows]
+    few = thinned(windows, MOST_WINDOWS)
+    x, y = few.x, few.y
     reference = predict(TorchGraph(graph), x)
     model = TorchGraph(qgraph)
     kinds = {op.name: (type(op).__name__, op.output) for op in qgraph.graph.ops}

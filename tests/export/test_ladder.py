@@ -14,6 +14,7 @@ from export import ir
 from export.calibration import METHODS, observe
 from export.quantisation.ladder import RUNGS, Climbed, Gate, LadderWindows, climb
 from export.quantisation.rungs import around
+from export.quantisation.score import thinned
 from export.runtimes import TfliteModel
 from export.tflite import write_fp32, write_int8
 from targets.errors import InputError
@@ -107,15 +108,15 @@ def test_fine_tuning_mends_coarse_weights(mic: Chain, windows: LadderWindows) ->
     hard, seen = common_mode(mic.graph, 80.0), referenced(windows)
     asked = []
 
-    def teacher(x: np.ndarray) -> np.ndarray:
-        asked.append(len(x))
-        return TfliteModel(mic.fp32).run(x)
+    def teacher() -> np.ndarray:
+        asked.append(True)
+        return TfliteModel(mic.fp32).run(seen.train.x)
 
     found, _ = climbed(hard, seen, soft_targets=teacher)
     assert found.passed
     assert [r.name for r in found.rungs] == ["int8", *RUNGS]
     assert found.rungs[-1].what == "fine-tuned by the teacher's decisions"
-    assert asked == [len(seen.train)]
+    assert asked == [True]
     assert found.changed
     by_name = {rung.name: rung for rung in found.rungs}
     assert not by_name["int16x8"].kept  # weights have 8 bits there too: taken back
@@ -145,6 +146,13 @@ def test_windows_without_labels_are_judged_by_agreement(mic: Chain, windows: Lad
     found, _ = climbed(mic.graph, LadderWindows(mic.calibration, val))
     assert found.passed
     assert found.score.drop is None
+
+
+def test_many_windows_are_judged_by_some(windows: LadderWindows) -> None:
+    many = thinned(Seen(np.tile(windows.val.x, (30, 1, 1)), np.tile(windows.val.y, 30)), 2048)
+    assert len(many) == 2048
+    assert len(thinned(many, 5000)) == 2048
+    np.testing.assert_array_equal(thinned(windows.val, 80).x, windows.val.x)
 
 
 def test_bad_requests(mic: Chain, windows: LadderWindows) -> None:
