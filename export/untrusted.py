@@ -62,7 +62,7 @@ def load_onnx(path: Path, limits: Limits = LIMITS, *, trial: bool = True) -> onn
     """
     from export.untrusted_onnx import check_model, parse
 
-    data = read(path, limits)
+    data = read(path, limits, "ONNX file")
     proto = parse(data, path, limits)
     check_model(proto, path, limits)
     if trial:
@@ -84,7 +84,7 @@ def load_tflite(path: Path, limits: Limits = LIMITS, *, trial: bool = True) -> b
     """
     from export.untrusted_tflite import check_tflite
 
-    data = read(path, limits)
+    data = read(path, limits, "TFLite file")
     check_tflite(data, path, limits)
     if trial:
         from export.untrusted_trial import try_model
@@ -93,22 +93,22 @@ def load_tflite(path: Path, limits: Limits = LIMITS, *, trial: bool = True) -> b
     return data
 
 
-def read(path: Path, limits: Limits = LIMITS) -> bytes:
+def read(path: Path, limits: Limits = LIMITS, what: str = "file") -> bytes:
     """All bytes of a regular file that is neither empty nor beyond the limit."""
     try:
         if not path.is_file():
             raise InputError(
-                "is no file" if path.exists() else "file not found", where=path,
+                "is no file" if path.exists() else f"{what} not found", where=path,
                 todo="Check the path.",
             )  # fmt: skip
         with path.open("rb") as handle:
             # One byte more than allowed: a file may grow after it was measured.
             data = handle.read(min(path.stat().st_size, limits.file_bytes) + 1)
     except OSError as err:
-        raise InputError("file cannot be read", where=path, value=err.strerror) from None
+        raise InputError(f"{what} cannot be read", where=path, value=err.strerror) from None
     if not data or len(data) > limits.file_bytes:
         raise InputError(
-            "file is empty" if not data else "file is too large", where=path,
+            f"{what} is {'too large' if data else 'empty'}", where=path,
             value=None if not data else f"over {human(limits.file_bytes, 'B')}",
             todo="Export the model again, in one file.",
         )  # fmt: skip

@@ -11,6 +11,8 @@ from export.sources.braindecode import PREFIX as BRAINDECODE
 from export.sources.braindecode import open_braindecode
 from export.sources.module import PREFIX as MODULE
 from export.sources.module import open_module
+from export.sources.onnx_file import SUFFIX as ONNX
+from export.sources.onnx_file import open_onnx
 from export.sources.run import open_run
 from targets.errors import InputError
 from targets.target import suggestion
@@ -58,6 +60,9 @@ def open_source(
         raise InputError("only a run has arms", where="--arm", value=arm, todo="Leave it out.")
     if text.startswith(BRAINDECODE):
         return open_braindecode(text, weights, data=data, signal=signal, arguments=arguments)
+    if text.endswith(ONNX):
+        _refuse("an ONNX file", weights=weights, arguments=arguments)
+        return open_onnx(Path(text), data=data, signal=signal)
     if _is_factory(text):
         return open_module(text, weights, data=data, signal=signal, arguments=arguments)
     raise _unknown(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ def source_of(model: nn.Module, named: Named, data: Data, weights: Path) -> Sour
     decided = json.dumps([named.text, dict(named.arguments), data.signal.to_dict()], default=str)
     key = hashlib.sha256(f"{checksum}{decided}".encode())
     return Source(
-        name=named.name,
+        name=safe_name(named.name),
         kind=named.kind,
         what=f"{named.text} with {weights}",
         signal=data.signal,
@@ -71,6 +72,11 @@ def source_of(model: nn.Module, named: Named, data: Data, weights: Path) -> Sour
         },
         provenance={"model": named.text, "weights_sha256": checksum, **data.provenance},
     )
+
+
+def safe_name(text: str) -> str:
+    """A text as a name of files: letters, digits, ".", "_" and "-", a letter or digit first."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip("._-") or "model"
 
 
 def class_names(data: Data) -> tuple[str, ...]:
