@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup demo test quick lint format clean
+.PHONY: help setup demo rehearsal test quick lint format clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: setup ## simulated EEG -> teacher -> student -> artefact -> host and Corte
 	dlink-export runs/demo -o artefacts/demo --with-teacher
 	dlink-bench artefacts/demo -t host -t nucleo-l4r5zi -o runs/demo-bench/results.json
 	dlink-gate runs/demo-bench/results.json --budgets examples/budgets.toml
+
+rehearsal: setup ## an emulated Raspberry Pi: about 330 MB in build/rehearsal (DLINK_REHEARSAL_DIR)
+	@VENV=$(VENV) bash scripts/rehearsal.sh
 
 test: setup ## every test
 	python -m pytest -q
