@@ -20,6 +20,7 @@ class Golden(TypedDict, total=False):
     logits : float32 (n, n_outputs), the folded student in torch.
     teacher_logits : float32 (n, n_outputs), the teacher in torch; only with the teacher.
     inputs_int8, outputs_int8 : int8 (n, bytes), of the TFLite reference kernels.
+    inputs_int16, outputs_int16 : int16 (n, values), of the int16x8 form likewise.
     """
 
     windows: NDArray[np.float32]
@@ -28,6 +29,8 @@ class Golden(TypedDict, total=False):
     teacher_logits: NDArray[np.float32]
     inputs_int8: NDArray[np.int8]
     outputs_int8: NDArray[np.int8]
+    inputs_int16: NDArray[np.int16]
+    outputs_int16: NDArray[np.int16]
 
 
 def spread(windows: Windows, n: int) -> NDArray[np.int64]:

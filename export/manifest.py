@@ -13,7 +13,7 @@ from targets.errors import InputError
 from targets.files import read_json, sha256
 
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Part(BaseModel):
@@ -52,25 +52,90 @@ class Calibration(_Part):
     hash: str
     subjects: tuple[str, ...]
     split: Literal["train"]
-    method: str
     test_subjects_excluded: bool
 
 
-class Manifest(_Part):
-    """manifest.json; every field is explained in docs/artefact.md."""
+class SourceEntry(_Part):
+    """What was exported, and the hash of its weights and shape."""
 
-    schema_version: Literal[1]
+    kind: Literal["run", "braindecode", "module", "onnx"]
+    what: str
+    hash: str
+
+
+class Gate(_Part):
+    """What int8 may lose on validation windows."""
+
+    max_drop: float
+    min_agreement: float
+    windows: int
+
+
+class Quantisation(_Part):
+    """How the integer forms came about; quantisation.json has all of it.
+
+    `wide` names the operators with 16-bit values; `passed_by` the rung of the ladder that passed
+    the gate, or None without validation windows.
+    """
+
+    method: str
+    passed_by: str | None
+    gate: Gate | None
+    wide: tuple[str, ...] = ()
+    fine_tuned: bool = False
+
+
+class Memory(_Part):
+    """Bytes of the C library: arena, arena with input and output, constant arrays."""
+
+    arena_bytes: int
+    ram_bytes: int
+    weight_bytes: int
+    stream_bytes: int = 0
+
+
+class Manifest(_Part):
+    """manifest.json; docs/artefact.md explains it, docs/artefact.schema.json is its schema.
+
+    Attributes
+    ----------
+    files : every file but the manifest and its seal.
+    source, targets : what was exported, and for which boards formats were chosen.
+    left_out : format -> why it could not be made.
+    signal, labels : the contract, and the class names.
+    tensors, operators : of each model file.
+    models : counts of "student" and, where known, "teacher".
+    memory : of the C library; None without one.
+    calibration, quantisation : None where nothing is quantised.
+    golden : "test", "val", "train", or "noise" where there were no recordings.
+    preprocessing : facts of the causal preprocessor; None without one.
+    provenance, metrics : where it comes from, how good it is.
+    """
+
+    schema_version: Literal[2]
     name: str
     created: str
     files: dict[str, FileEntry]
+    source: SourceEntry
+    targets: tuple[str, ...] = ()
+    left_out: dict[str, str] = {}
     signal: SignalSpec
     labels: tuple[str, ...]
     tensors: dict[str, Tensors]
     operators: dict[str, tuple[str, ...]]
     models: dict[str, dict[str, Any]]
-    calibration: Calibration
+    memory: Memory | None = None
+    calibration: Calibration | None = None
+    quantisation: Quantisation | None = None
+    golden: str = "test"
+    preprocessing: dict[str, Any] | None = None
     provenance: dict[str, Any]
     metrics: dict[str, Any]
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of manifest.json, as docs/artefact.schema.json publishes it."""
+    return Manifest.model_json_schema()
 
 
 def files_of(folder: Path) -> dict[str, FileEntry]:

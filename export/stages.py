@@ -3,51 +3,101 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from export import golden as golden_module
 from export.c.host import HostModel, find_compiler
 from export.golden import Golden
-from export.parity import ParityResult, check, compare
+from export.parity import ParityResult, check, check_raw, compare
 from export.runtimes import MicroModel, OnnxModel, TfliteModel
+from export.tflite_runtime import TfliteRuntimeModel, find
+from targets.files import read_json
 
+# Format -> stage of the table of tolerances, and what the student's logits are compared with.
 FLOAT_STAGES = {
-    "onnx.fp32": ("student.fp32.onnx", "logits"),
-    "tflite.fp32": ("student.fp32.tflite", "logits"),
-    "onnx.int8": ("student.int8.onnx", "logits"),
-    "tflite.int8": ("student.int8.tflite", "logits"),
-    "teacher.onnx.fp32": ("teacher.fp32.onnx", "teacher_logits"),
+    "fp32.onnx": "onnx.fp32",
+    "fp32.tflite": "tflite.fp32",
+    "dynamic.tflite": "tflite.dynamic",
+    "int16x8.tflite": "tflite.int16x8",
+    "int8.onnx": "onnx.int8",
+    "uint8.onnx": "onnx.int8",
+    "int8.tflite": "tflite.int8",
 }
+FINE_TUNED = ("int8.onnx", "uint8.onnx", "int8.tflite")
+QUANTISATION = "quantisation.json"
 
 
 def replay(folder: Path) -> Iterator[tuple[str, ParityResult]]:
     """Run every model of the folder on the golden windows; yield (what ran, verdict).
 
-    The optimised TFLite runtime is held to 2 steps, the C library (compiled for this machine) and
+    The optimised TFLite runtimes are held to 2 steps, the C library (compiled for this machine) and
     the TensorFlow Lite Micro wheel, where it is installed, to equality with the reference kernels.
     """
     golden = golden_module.load(folder)
-    for stage, (name, key) in FLOAT_STAGES.items():
-        path = folder / name
-        if not path.exists():
-            continue
-        model = OnnxModel(path) if path.suffix == ".onnx" else TfliteModel(path)
-        want = golden[key]  # type: ignore[literal-required]
-        yield name, check(stage, compare(want, model.run(golden["windows"])))
-    yield from _integer(folder, golden)
+    retrained = _retrained(folder)
+    for name, stage in FLOAT_STAGES.items():
+        path = folder / f"student.{name}"
+        if path.exists():
+            held = "int8.finetuned" if retrained and name in FINE_TUNED else stage
+            yield path.name, check(held, compare(golden["logits"], _logits(path, golden)))
+    teacher = folder / "teacher.fp32.onnx"
+    if teacher.exists():
+        found = compare(golden["teacher_logits"], _logits(teacher, golden))
+        yield teacher.name, check("teacher.onnx.fp32", found)
+    if "inputs_int8" in golden:
+        yield from _int8(folder, golden)
+    if "inputs_int16" in golden:
+        yield from _int16(folder, golden)
 
 
-def _integer(folder: Path, golden: Golden) -> Iterator[tuple[str, ParityResult]]:
+def _retrained(folder: Path) -> bool:
+    """Whether the integer forms have weights of their own."""
+    path = folder / QUANTISATION
+    return path.exists() and bool(read_json(path, "quantisation").get("fine_tuned"))
+
+
+def _logits(path: Path, golden: Golden) -> Any:
+    model = OnnxModel(path) if path.suffix == ".onnx" else TfliteModel(path)
+    return model.run(golden["windows"])
+
+
+def _int8(folder: Path, golden: Golden) -> Iterator[tuple[str, ParityResult]]:
     path = folder / "student.int8.tflite"
     inputs, want = golden["inputs_int8"], golden["outputs_int8"]
-    reference = TfliteModel(path, reference=True).run_int8(inputs)
-    yield "TFLite reference kernels", check("int8.exact", compare(want, reference))
-    optimised = TfliteModel(path).run_int8(inputs)
-    yield "TFLite optimised kernels", check("int8.runtimes", compare(want, optimised))
+    reference = TfliteModel(path, reference=True).run_raw(inputs)
+    yield "TFLite reference kernels", check_raw("int8.exact", want, reference)
+    optimised = TfliteModel(path).run_raw(inputs)
+    yield "TFLite optimised kernels", check_raw("int8.runtimes", want, optimised)
+    if python := find():
+        older = TfliteRuntimeModel(path, python=python).run_raw(inputs)
+        yield "tflite-runtime", check_raw("int8.runtimes", want, older)
     if importlib.util.find_spec("tflite_micro"):
-        micro = MicroModel(path.read_bytes()).run_int8(inputs)
-        yield "TensorFlow Lite Micro", check("int8.exact", compare(want, micro))
-    if find_compiler():
+        micro = MicroModel(path.read_bytes()).run_raw(inputs)
+        yield "TensorFlow Lite Micro", check_raw("int8.exact", want, micro)
+    if find_compiler() and (folder / "c" / "model.c").exists():
         library = HostModel(folder / "c").run(inputs)
-        yield "C library on this machine", check("int8.exact", compare(want, library))
+        yield "C library on this machine", check_raw("int8.exact", want, library)
+
+
+def _int16(folder: Path, golden: Golden) -> Iterator[tuple[str, ParityResult]]:
+    path = folder / "student.int16x8.tflite"
+    inputs, want = golden["inputs_int16"], golden["outputs_int16"]
+    reference = TfliteModel(path, reference=True).run_raw(inputs)
+    yield "int16x8, reference kernels", check_raw("int8.exact", want, reference)
+    optimised = TfliteModel(path).run_raw(inputs)
+    yield "int16x8, optimised kernels", check_raw("int16.runtimes", want, optimised)
+
+
+def missing_runtimes(folder: Path) -> Mapping[str, str]:
+    """What this machine cannot check of an artefact -> what to install; for people to see."""
+    absent = {}
+    if (folder / "student.int8.tflite").exists():
+        if find() is None:
+            absent["tflite-runtime"] = "make setup builds its environment"
+        if not importlib.util.find_spec("tflite_micro"):
+            absent["TensorFlow Lite Micro"] = 'pip install -e ".[dev]"'
+    if (folder / "c").exists() and not find_compiler():
+        absent["C library"] = "a C compiler"
+    return absent

@@ -6,12 +6,14 @@ to 1 and scheduled as the generator would do it. The code itself, 10 to 35 kB, i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from export import ir, quantize, tflite
 from export.c import emit
 from export.c.choose import PREFERENCES, Preference
 from export.c.fold import fold
+from export.c.generate import GeneratedLibrary
 from export.c.reader import read
 from export.c.schedule import schedule
 from targets.errors import InputError
@@ -80,3 +82,13 @@ def check_fits(need: StaticMemory, target: Target) -> None:
                 limit=human(has, "B"),
                 todo="Take a smaller student, fewer electrodes or a shorter window.",
             )  # fmt: skip
+
+
+def check_library(library: GeneratedLibrary, target: Target) -> None:
+    """Refuse a generated library that a microcontroller cannot hold: the exact figures now."""
+    if target.kind != "cortex-m":
+        return
+    width = 1 if library.dtype == "int8" else 2
+    ends = width * (math.prod(library.input_shape) + math.prod(library.output_shape))
+    need = StaticMemory(library.arena_bytes, ends, library.weight_bytes, library.operators[0])
+    check_fits(need, target)

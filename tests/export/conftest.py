@@ -10,8 +10,15 @@ import runs
 from chains import Chain, build
 
 from distill.run import run
-from export.artefact import Options
 from export.artefact import build as build_artefact
+from export.options import Options
+from export.sources import open_run
+
+
+@pytest.fixture(autouse=True)
+def no_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
+    """Commands run by a test keep their steps where the test ends."""
+    monkeypatch.setenv("DLINK_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")
@@ -51,5 +58,5 @@ def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """An artefact with its teacher; do not write into it."""
     out = tmp_path_factory.mktemp("artefacts") / "small"
     options = Options(with_teacher=True, n_calibration=48, n_golden=24)
-    build_artefact(finished_run, out, options, lambda text: None)
+    build_artefact(open_run(finished_run), out, options, lambda text: None)
     return out

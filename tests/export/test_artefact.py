@@ -9,15 +9,19 @@ import pytest
 
 from distill.windows import Windows
 from export import artefact, manifest
-from export.artefact import Options, ParityFailureError, build
+from export.artefact import ParityFailureError, build
+from export.options import Options
 from export.parity import TOLERANCES, Tolerance
 from export.runtimes import OnnxModel, TfliteModel
+from export.sources import open_run
 from targets.errors import InputError
+from targets.files import DiskFullError
 
 FILES = {
     "MODEL_CARD.md", "golden.npz", "labels.txt", "parity.json", "training.json",
     "student.fp32.onnx", "student.int8.onnx", "student.fp32.tflite", "student.int8.tflite",
-    "teacher.fp32.onnx",
+    "student.dynamic.tflite", "student.int16x8.tflite", "teacher.fp32.onnx", "quantisation.json",
+    "plots/confusion.png", "plots/sensitivity.png",
 }  # fmt: skip
 # What TensorFlow Lite Micro has and the student needs: no transpose, no pad, no lone activation.
 OPERATORS = {"CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "ADD"}
@@ -80,8 +84,8 @@ def test_provenance_says_teacher_recipe_and_versions(exported, finished_run):
 
 
 def test_the_matched_student_can_be_exported_and_without_teacher(finished_run, tmp_path):
-    options = Options(arm="matched", n_calibration=16, n_golden=8)
-    found = build(finished_run, tmp_path / "a", options, quiet)
+    options = Options(n_calibration=16, n_golden=8)
+    found = build(open_run(finished_run, "matched"), tmp_path / "a", options, quiet)
     assert "teacher.fp32.onnx" not in found.files
     assert found.models["student"]["arm"] == "matched"
 
@@ -90,7 +94,7 @@ def test_a_missed_tolerance_leaves_nothing_behind(finished_run, tmp_path, monkey
     strict = Tolerance("no int8 model is exact", max_abs=0.0)
     monkeypatch.setitem(TOLERANCES, "tflite.int8", strict)
     with pytest.raises(ParityFailureError, match=r"student\.int8\.tflite: max_abs .* <= 0"):
-        build(finished_run, tmp_path / "a", Options(n_calibration=16, n_golden=8), quiet)
+        build(open_run(finished_run), tmp_path / "a", Options(n_calibration=16, n_golden=8), quiet)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,8 +106,8 @@ def test_a_failed_export_keeps_the_previous_artefact(exported, finished_run, tmp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(artefact, "generate", fail)
-    with pytest.raises(OSError, match="No space left"):
-        build(finished_run, out, Options(n_calibration=16, n_golden=8), quiet)
+    with pytest.raises(DiskFullError, match="disk is full"):
+        build(open_run(finished_run), out, Options(n_calibration=16, n_golden=8), quiet)
     assert manifest.load(out).files == manifest.load(exported).files
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
@@ -114,11 +118,11 @@ def test_an_unfinished_run_and_a_foreign_folder_are_refused(finished_run, tmp_pa
     state = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**state, "status": "running"}))
     with pytest.raises(InputError, match=r"the run is not finished.*--resume"):
-        build(run, tmp_path / "a", Options(), quiet)
+        build(open_run(run), tmp_path / "a", Options(), quiet)
     with pytest.raises(InputError, match="no run here"):
-        build(tmp_path / "nothing", tmp_path / "a", Options(), quiet)
+        build(open_run(tmp_path / "nothing"), tmp_path / "a", Options(), quiet)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="holds no artefact"):
-        build(finished_run, tmp_path / "mine", Options(), quiet)
+        build(open_run(finished_run), tmp_path / "mine", Options(), quiet)
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"

@@ -58,7 +58,7 @@ def test_another_schema_is_refused(copy):
     (copy / "manifest.sha256").write_text(
         f"{manifest.sha256(copy / 'manifest.json')}  manifest.json\n"
     )
-    with pytest.raises(InputError, match="schema version 1"):
+    with pytest.raises(InputError, match="schema version 2"):
         manifest.load(copy)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from export.stages import replay
+from export.tflite_runtime import find
 
 
 def test_every_runtime_passes_on_an_exported_artefact(exported):
@@ -13,7 +14,9 @@ def test_every_runtime_passes_on_an_exported_artefact(exported):
     assert set(rows) == {
         "student.fp32.onnx", "student.int8.onnx", "student.fp32.tflite", "student.int8.tflite",
         "teacher.fp32.onnx", "TFLite reference kernels", "TFLite optimised kernels",
-        "TensorFlow Lite Micro", "C library on this machine",
+        "TensorFlow Lite Micro", "C library on this machine", "student.dynamic.tflite",
+        "student.int16x8.tflite", "int16x8, reference kernels", "int16x8, optimised kernels",
+        *(["tflite-runtime"] if find() else []),
     }  # fmt: skip
     assert all(result.passed for result in rows.values())
     assert rows["C library on this machine"].parity.max_abs == 0
