@@ -218,7 +218,9 @@ def _rung(
 
 def _words(found: Score) -> str:
     drop = "" if found.drop is None else f"accuracy drop {found.drop:+.3f}, "
-    return f"{drop}agreement {found.agreement:.3f}, RMSE {found.rmse:.3g}"
+    return (
+        f"{drop}agreement {found.agreement:.3f}, cosine {found.cosine:.3f}, RMSE {found.rmse:.3g}"
+    )
 
 
 def _verdict(rung: Rung) -> str:

@@ -49,7 +49,8 @@ class State:
     Attributes
     ----------
     graph : the float graph whose weights were rounded.
-    changed : whether its float function differs from the student's.
+    changed, tuned : whether its float function differs from the student's; whether it was
+        fine-tuned.
     wide : operators in int16x8.
     observed : activations of `graph`.
     """
@@ -60,6 +61,7 @@ class State:
     ranges: Mapping[str, Range]
     wide: tuple[str, ...]
     changed: bool
+    tuned: bool
     qgraph: ir.QuantizedGraph
     score: Score
 
@@ -83,27 +85,31 @@ class Workbench:
 
     def passes(self, state: State) -> bool:
         """Whether a state is within the gate."""
-        return self.gate.passes(state.score, self.val.y)
+        return self.gate.passes(state.score, self.val.y, tuned=state.tuned)
 
     def cost(self, state: State) -> tuple[float, float]:
         """What a rung lowers: what the gate is missed by, then the error of the logits."""
-        return self.gate.excess(state.score, self.val.y), state.score.rmse
+        excess = self.gate.excess(state.score, self.val.y, tuned=state.tuned)
+        return excess, state.score.rmse
 
     def made(
         self, graph: ir.Graph, observed: Observed, method: str, *, changed: bool = False,
-        wide: tuple[str, ...] = (),
+        wide: tuple[str, ...] = (), tuned: bool = False,
     ) -> State:  # fmt: skip
         """A state, quantised and judged by the real model under LiteRT."""
         ranges = observed.ranges(method)
         qgraph = quantize(graph, ranges, wide=wide) if wide else quantize(graph, ranges)
         logits = TfliteModel(write_int8(qgraph)).run(self.val.x)
         found = score(logits, self.reference, self.val.y)
-        return State(graph, observed, method, ranges, wide, changed, qgraph, found)
+        return State(graph, observed, method, ranges, wide, changed, tuned, qgraph, found)
 
     def remade(self, state: State, **changes: object) -> State:
         """`state` with another graph or other wide operators, on the same ranges."""
         new = replace(state, **changes)  # type: ignore[arg-type]
-        return self.made(new.graph, new.observed, new.method, changed=new.changed, wide=new.wide)
+        return self.made(
+            new.graph, new.observed, new.method, changed=new.changed, wide=new.wide,
+            tuned=new.tuned,
+        )  # fmt: skip
 
     def by_methods(self, graph: ir.Graph, observed: Observed, *, changed: bool) -> State:
         """The best of the calibration methods that may be chosen."""
@@ -169,8 +175,11 @@ def finetuning(
         whose, targets = "the student's", predict(TorchGraph(bench.graph), train.x)
     else:
         whose, targets = "the teacher's", soft_targets()
-    tuned = finetune(state.graph, state.qgraph, train, bench.val, targets)
-    yield f"fine-tuned by {whose} decisions", bench.remade(state, graph=tuned, changed=True)
+    learnt = finetune(state.graph, state.qgraph, train, bench.val, targets)
+    yield (
+        f"fine-tuned by {whose} decisions",
+        bench.remade(state, graph=learnt, changed=True, tuned=True),
+    )
 
 
 def around(tensor: str, graph: ir.Graph) -> set[str]:

@@ -60,7 +60,7 @@ def test_scores_count_windows() -> None:
     found = score(flipped(3), LOGITS, TRUE)
     assert found.drop == pytest.approx(0.15)
     assert found.agreement == pytest.approx(0.85)
-    assert score(LOGITS, LOGITS, TRUE) == Score(0.0, 1.0, 0.0, None)
+    assert score(LOGITS, LOGITS, TRUE) == Score(0.0, 1.0, 0.0, pytest.approx(1.0), None)
     assert score(flipped(3), LOGITS, np.full(20, -1)).drop is None
     some = np.where(np.arange(20) < 2, -1, TRUE)  # two of the flipped ones have no label
     assert score(flipped(3), LOGITS, some).drop == pytest.approx(1 / 16)
@@ -69,14 +69,23 @@ def test_scores_count_windows() -> None:
 @pytest.mark.parametrize(("n", "passed"), [(0, True), (1, True), (2, False)])
 def test_one_window_may_always_differ(n: int, passed: bool) -> None:
     found = score(flipped(n), LOGITS, TRUE)
-    assert Gate(max_drop=0.0, min_agreement=1.0).passes(found, TRUE) is passed
+    assert Gate(max_drop=0.0, min_agreement=1.0, min_cosine=0.0).passes(found, TRUE) is passed
 
 
 def test_excess_grows_with_what_is_missed() -> None:
-    gate = Gate()
+    gate = Gate(min_cosine=0.0)
     excess = [gate.excess(score(flipped(n), LOGITS, TRUE), TRUE) for n in (0, 1, 2, 4, 8)]
     assert excess == sorted(excess)
     assert excess[:2] == [0.0, 0.0]
     assert excess[2] > 0
     unlabelled = np.full(20, -1)
     assert not gate.passes(score(flipped(4), LOGITS, unlabelled), unlabelled)
+
+
+def test_logits_that_parity_would_refuse_do_not_pass() -> None:
+    noise = 0.2 * np.random.default_rng(0).standard_normal(LOGITS.shape)
+    found = score((LOGITS + noise).astype(np.float32), LOGITS, TRUE)
+    assert (found.drop, found.agreement) == (0.0, 1.0)
+    assert 0.8 < found.cosine < 0.99
+    assert not Gate().passes(found, TRUE)
+    assert Gate().passes(found, TRUE, tuned=True)
