@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from export import ir, onnx_layers, onnx_shapes
+from export import ir, onnx_axes, onnx_layers, onnx_shapes
 from export.onnx_reader import Reader, refuse
 from targets.errors import InputError
 
@@ -19,6 +19,9 @@ _HANDLERS: dict[str, Callable[[Reader, onnx.NodeProto], None]] = {
     "Add": onnx_layers.add,
     "Relu": onnx_layers.relu,
     "Clip": onnx_layers.clip,
+    "Elu": onnx_layers.elu,
+    "Pad": onnx_axes.pad,
+    "Transpose": onnx_axes.transpose,
     "AveragePool": onnx_shapes.pool,
     "MaxPool": onnx_shapes.pool,
     "GlobalAveragePool": onnx_shapes.global_pool,
@@ -28,15 +31,23 @@ _HANDLERS: dict[str, Callable[[Reader, onnx.NodeProto], None]] = {
     ),
 }
 
-_RELU_INSTEAD = ("Elu", "Gelu", "Erf", "HardSwish", "Sigmoid", "Tanh", "LeakyRelu", "PRelu", "Selu")
+_RELU_INSTEAD = ("Gelu", "Erf", "HardSwish", "Sigmoid", "Tanh", "LeakyRelu", "PRelu", "Selu")
 _NORM_INSTEAD = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")
+_NO_LOG = (
+    "one step of an 8-bit variance is 0.4 % of its range, and near zero its logarithm jumps by "
+    "whole units. Take a model without it, as EEGNet, Deep4Net or MiC."
+)
 _REMEDIES = {
     **dict.fromkeys(_RELU_INSTEAD, onnx_layers.USE_RELU),
     **dict.fromkeys(_NORM_INSTEAD, "Use BatchNorm2d, which folds into the convolution."),
     "Softmax": "Export the logits; softmax belongs behind the model.",
     "LogSoftmax": "Export the logits; softmax belongs behind the model.",
-    "Transpose": "Keep one layout: Conv2d on (batch, n_chans, 1, n_times) throughout.",
-    "Pad": "Pad inside the convolution, by (kernel - stride) / 2.",
+    **dict.fromkeys(
+        ("Mul", "Pow"),
+        "Products of activations, as the square in front of a "
+        f"band power's logarithm, are not there: {_NO_LOG}",
+    ),
+    **dict.fromkeys(("Log", "Sqrt"), f"It does not survive 8 bits: {_NO_LOG}"),
 }
 
 
@@ -57,13 +68,22 @@ def read(model: onnx.ModelProto | Path) -> ir.Graph:
     """
     proto = _load(model) if isinstance(model, Path) else model
     reader = Reader(proto)
+    _check_operators(proto)
     for node in proto.graph.node:
-        handler = _HANDLERS.get(node.op_type)
-        if handler is None:
-            todo = _REMEDIES.get(node.op_type, f"Allowed are {', '.join(_HANDLERS)}.")
-            raise refuse(node, "is not an operator of the targets", todo=todo)
-        handler(reader, node)
+        _HANDLERS[node.op_type](reader, node)
     return reader.graph()
+
+
+def _check_operators(proto: onnx.ModelProto) -> None:
+    """Refuse the first node whose operator the targets lack, and name all such operators."""
+    lacking = [node for node in proto.graph.node if node.op_type not in _HANDLERS]
+    if not lacking:
+        return
+    first, *rest = dict.fromkeys(node.op_type for node in lacking)
+    todo = _REMEDIES.get(first, f"Allowed are {', '.join(_HANDLERS)}.")
+    if rest:
+        todo += f" Missing too: {', '.join(rest)}."
+    raise refuse(lacking[0], "is not an operator of the targets", todo=todo)
 
 
 def _load(path: Path) -> onnx.ModelProto:

@@ -8,15 +8,16 @@ import numpy as np
 import onnx
 
 from export import ir
+from export.onnx_axes import convolved, unpadded, zeros
 from export.onnx_reader import Reader, View, attributes, label, refuse
 from export.onnx_windows import conv_window
 
-USE_RELU = "Use ReLU or ReLU6 instead: TensorFlow Lite Micro fuses those, and only those."
+USE_RELU = "Use ReLU, ReLU6 or ELU instead; TensorFlow Lite Micro fuses the first two."
 
 
 def conv(reader: Reader, node: onnx.NodeProto) -> None:
     """Conv with groups 1 or groups = input channels."""
-    source, weight = reader.image(node), reader.required(node, 1)
+    source, weight = convolved(reader, node, reader.required(node, 1))
     c_in, c_out, groups = source.shape[3], weight.shape[0], attributes(node).get("group", 1)
     if weight.ndim != 4 or weight.shape[1] * groups != c_in:
         raise refuse(
@@ -32,7 +33,7 @@ def conv(reader: Reader, node: onnx.NodeProto) -> None:
             value=f"groups {groups} of {c_in} channels",
             todo="Use groups=1 or groups=in_channels.",
         )
-    window = conv_window(node, weight.shape[2:], source.shape[1:3])
+    source, window = _padded(reader, node, source, weight.shape[2:])
     given = reader.constant(node, 2)
     bias_name = node.input[2] if given is not None else f"{node.input[1]}_bias"
     bias = reader.keep(bias_name, np.zeros(c_out) if given is None else given, ir.Layout.O)
@@ -44,6 +45,20 @@ def conv(reader: Reader, node: onnx.NodeProto) -> None:
         kernel = reader.keep(node.input[1], weight.transpose(1, 2, 3, 0), ir.Layout.IHWO)
         many = c_out // c_in
         reader.add(ir.DepthwiseConv2D(name, source.name, out, kernel, bias, none, window, many))
+
+
+def _padded(
+    reader: Reader, node: onnx.NodeProto, source: ir.Tensor, kernel: tuple[int, ...]
+) -> tuple[ir.Tensor, ir.Window]:
+    """What the convolution slides over, and its window: zeros that are not SAME go in front."""
+    source, before = unpadded(reader, node, source)
+    window, rest = conv_window(node, kernel, source.shape[1:3], before)
+    if not any(rest):
+        return source, window
+    top, left, bottom, right = rest
+    output = f"{node.output[0]}/padded"
+    zeros(reader, f"{label(node)}/pad", source.name, output, [[top, bottom], [left, right]])
+    return reader.tensors[output], window
 
 
 def dense(reader: Reader, node: onnx.NodeProto) -> None:
@@ -76,18 +91,23 @@ def dense(reader: Reader, node: onnx.NodeProto) -> None:
 
 
 def batch_norm(reader: Reader, node: onnx.NodeProto) -> None:
-    """Fold a BatchNormalization into the layer that stands before it."""
-    producer = reader.sole_producer(node)
-    if not isinstance(producer, ir.Weighted) or producer.activation is not ir.Activation.NONE:
-        raise refuse(
-            node,
-            "does not stand right behind a convolution of its own",
-            todo="Put BatchNorm2d directly after the Conv2d, before the ReLU.",
-        )
+    """Fold a BatchNormalization into the layer that stands before it, or make it one of its own.
+
+    Alone it is a depthwise 1x1 convolution.
+    """
     gamma, beta, mean, var = (reader.required(node, i) for i in range(1, 5))
     factor = gamma / np.sqrt(var + attributes(node).get("epsilon", 1e-5))
-    _rescale(reader, producer, factor, beta - mean * factor)
-    reader.absorb(node, 0, producer, producer)
+    offset = beta - mean * factor
+    producer = reader.sole_producer(node)
+    if isinstance(producer, ir.Weighted) and producer.activation is ir.Activation.NONE:
+        _rescale(reader, producer, factor, offset)
+        reader.absorb(node, 0, producer, producer)
+        return
+    source, out = reader.image(node), node.output[0]
+    kernel = reader.keep(f"{out}/weight", factor.reshape(1, 1, 1, -1), ir.Layout.IHWO)
+    bias = reader.keep(f"{out}/bias", offset, ir.Layout.O)
+    one, none = ir.Window((1, 1)), ir.Activation.NONE
+    reader.add(ir.DepthwiseConv2D(label(node), source.name, out, kernel, bias, none, one, 1))
 
 
 def _rescale(reader: Reader, op: ir.Weighted, factor: np.ndarray, offset: np.ndarray) -> None:
@@ -154,6 +174,17 @@ def clip(reader: Reader, node: onnx.NodeProto) -> None:
     if bounds not in ((0.0, 6.0), (0.0, None)):
         raise refuse(node, "has other bounds than ReLU or ReLU6", value=bounds, todo=USE_RELU)
     _fuse(reader, node, ir.Activation.RELU if high is None else ir.Activation.RELU6)
+
+
+def elu(reader: Reader, node: onnx.NodeProto) -> None:
+    """Elu with alpha 1, an operator of its own."""
+    view, alpha = reader.view(node), attributes(node).get("alpha", 1.0)
+    if alpha != 1.0:
+        raise refuse(node, "has another alpha than 1", value=alpha, todo=USE_RELU)
+    if view.tensor not in reader.tensors:  # the model's input, which has no layout yet
+        reader.image(node)
+    reader.add(ir.Elu(label(node), view.tensor, node.output[0]))
+    reader.views[node.output[0]] = View(node.output[0], view.shape)
 
 
 def _fuse(reader: Reader, node: onnx.NodeProto, activation: ir.Activation) -> None:

@@ -17,10 +17,14 @@ from targets.errors import InputError
 
 @dataclass(frozen=True)
 class View:
-    """An ONNX value: a tensor of the graph seen under an ONNX (NCHW or flat) shape."""
+    """An ONNX value: a tensor of the graph seen under an ONNX (NCHW or flat) shape.
+
+    `time_major`: the model's input as (n_times, n_chans).
+    """
 
     tensor: str
     shape: tuple[int, ...]
+    time_major: bool = False
 
 
 def refuse(node: onnx.NodeProto, what: str, value: object = None, todo: str = "") -> InputError:
@@ -119,7 +123,7 @@ class Reader:
     def image(self, node: onnx.NodeProto, index: int = 0) -> ir.Tensor:
         """Input `index` as an NHWC tensor; the graph's input takes its layout here."""
         view = self.view(node, index)
-        if len(view.shape) == 4:
+        if len(view.shape) == 4 and not view.time_major:
             _, c, h, w = view.shape
             if view.tensor == self.input and self.input not in self.tensors:
                 self.tensors[self.input] = ir.Tensor(self.input, (1, h, w, c), ir.Layout.NHWC)
@@ -177,6 +181,6 @@ class Reader:
 
     def see(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> None:
         """Note that `node` only changes the shape of its input."""
-        tensor = self.view(node).tensor
-        self.reshapes[tensor] += 1
-        self.views[node.output[0]] = View(tensor, shape)
+        view = self.view(node)
+        self.reshapes[view.tensor] += 1
+        self.views[node.output[0]] = replace(view, shape=shape)

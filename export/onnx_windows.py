@@ -1,4 +1,4 @@
-"""ONNX kernels, strides and pads -> :class:`ir.Window`; pads must be TFLite's SAME or none."""
+"""ONNX kernels, strides and pads -> :class:`ir.Window`; what is not SAME is left to a Pad."""
 
 from __future__ import annotations
 
@@ -12,30 +12,35 @@ from export import ir
 from export.onnx_reader import attributes, refuse
 
 
-def conv_window(node: onnx.NodeProto, kernel: Sequence[int], size: Sequence[int]) -> ir.Window:
-    """Window of a Conv over an input of `size` (height, width).
+def conv_window(
+    node: onnx.NodeProto,
+    kernel: Sequence[int],
+    size: Sequence[int],
+    before: Sequence[int] = (0, 0, 0, 0),
+) -> tuple[ir.Window, tuple[int, ...]]:
+    """Window of a Conv over an input of `size` (height, width), and the zeros it cannot add.
+
+    `before` and the result are (top, left, bottom, right); `before` are zeros around the input
+    already, which count as the convolution's own. All zeros are those that TFLite adds for SAME,
+    or none, or they are left to a Pad.
 
     Raises
     ------
     InputError
-        Explicit pads that differ from those TFLite computes for SAME.
+        Negative pads, or zeros at the wrong end.
     """
     options = attributes(node)
     stride, dilation = _pair(options.get("strides")), _pair(options.get("dilations"))
     same = ir.Window(_pair(kernel), stride, dilation, ir.Padding.SAME)
-    pads = _explicit_pads(node, options, same, size)
-    if not any(pads):
-        return replace(same, padding=ir.Padding.VALID)
+    height, width = size[0] + before[0] + before[2], size[1] + before[1] + before[3]
+    own = _explicit_pads(node, options, same, (height, width))
+    if min(own) < 0:
+        raise refuse(node, "crops its input", value=f"pads {own}", todo="Pad by 0 or more.")
+    pads = tuple(a + b for a, b in zip(before, own, strict=True))
     (top, bottom), (left, right) = same.pads(size[0], size[1])
-    wanted = (top, left, bottom, right)
-    if pads != wanted:
-        raise refuse(
-            node,
-            "padding is neither none nor TFLite's SAME",
-            value=f"pads {pads} (top, left, bottom, right)",
-            todo=f"Pad {wanted}, or choose kernel and stride so that (kernel - stride) / 2 is it.",
-        )
-    return same
+    if any(pads) and pads == (top, left, bottom, right):
+        return same, (0, 0, 0, 0)
+    return replace(same, padding=ir.Padding.VALID), pads
 
 
 def pool_window(node: onnx.NodeProto, size: Sequence[int]) -> ir.Window:

@@ -37,10 +37,11 @@ def _content(model: Path | bytes) -> bytes:
 def to_nhwc(windows: Floats, shape: tuple[int, ...]) -> Floats:
     """Windows (N, n_chans, n_times) in the order of a device's input `shape` (1, H, W, C).
 
-    Interleaved samples, (1, 1, n_times, n_chans), or planar ones, (1, n_chans, n_times, 1).
+    Interleaved samples, (1, 1, n_times, n_chans) or (1, n_times, 1, n_chans), or planar ones,
+    (1, n_chans, n_times, 1).
     """
     n, n_chans, n_times = windows.shape
-    if shape == (1, 1, n_times, n_chans):
+    if shape in ((1, 1, n_times, n_chans), (1, n_times, 1, n_chans)):
         return np.ascontiguousarray(windows.transpose(0, 2, 1)).reshape(n, *shape[1:])
     if shape == (1, n_chans, n_times, 1):
         return np.ascontiguousarray(windows).reshape(n, *shape[1:])
@@ -103,15 +104,16 @@ class TfliteModel:
     def __init__(
         self, model: Path | bytes, *, reference: bool = False, keep_all: bool = False
     ) -> None:
-        module, options = litert(), {}
+        module, options, content = litert(), {}, _content(model)
         if reference:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_REF
+            content = _for_reference(content)
         elif keep_all:  # a delegate would swallow the tensors between operators
             plain = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             options["experimental_op_resolver_type"] = plain
         try:
             self.interpreter = module.Interpreter(
-                model_content=_content(model),
+                model_content=content,
                 num_threads=1,
                 experimental_preserve_all_tensors=keep_all,
                 **options,
@@ -157,6 +159,13 @@ class TfliteModel:
         self.interpreter.set_tensor(self._input["index"], row)
         self.interpreter.invoke()
         return np.asarray(self.interpreter.get_tensor(self._output["index"])).reshape(-1)
+
+
+def _for_reference(content: bytes) -> bytes:
+    """The model in operators that the reference kernels have."""
+    from export.reference import has_elu, with_tables
+
+    return with_tables(content) if has_elu(content) else content
 
 
 def _quant(detail: dict[str, Any]) -> Quant | None:

@@ -11,7 +11,17 @@ import onnx
 from export.manifest import TensorEntry, Tensors
 from export.runtimes import litert
 
-WINDOW, DEVICE, LOGITS = "(1, n_chans, n_times)", "NHWC (1, 1, n_times, n_chans)", "(1, n_outputs)"
+WINDOW, LOGITS = "(1, n_chans, n_times)", "(1, n_outputs)"
+
+
+def device_layout(shape: tuple[int, ...]) -> str:
+    """What the axes of a device's input are: interleaved samples or planar ones."""
+    if len(shape) != 4:
+        return "as in the file"
+    _, height, width, channels = shape
+    if channels == 1 and height > 1:
+        return "NHWC (1, n_chans, n_times, 1)"
+    return f"NHWC (1, {'n_times, 1' if width == 1 and height > 1 else '1, n_times'}, n_chans)"
 
 
 def _onnx_entry(value: Any, layout: str) -> TensorEntry:
@@ -49,7 +59,10 @@ def tensors_of(folder: Path) -> dict[str, Tensors]:
     for path in sorted(folder.glob("*.tflite")):
         interpreter = litert().Interpreter(model_path=str(path))
         found[path.name] = Tensors(
-            inputs=tuple(_tflite_entry(d, DEVICE) for d in interpreter.get_input_details()),
+            inputs=tuple(
+                _tflite_entry(d, device_layout(tuple(d["shape"])))
+                for d in interpreter.get_input_details()
+            ),
             outputs=tuple(_tflite_entry(d, LOGITS) for d in interpreter.get_output_details()),
         )
     return found

@@ -40,6 +40,13 @@ def widen(graph: ir.Graph, wide: Collection[str] | str = ()) -> Widened:
         An operator that the graph has not, or one that no target has in 16 bits.
     """
     names = _checked(graph, wide)
+    # Zeros are added in the width of what reads them, lest a map be narrowed and widened again.
+    names |= {
+        op.name
+        for op in graph.ops
+        if isinstance(op, ir.Pad)
+        and any(other.name in names for other in graph.ops if op.output in other.inputs)
+    }
     joints = _Joints(graph, 16 if wide == ALL else 8)
     for op in graph.ops:
         joints.append(op, 16 if op.name in names else 8)

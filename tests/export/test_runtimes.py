@@ -17,6 +17,8 @@ def test_interleaved_and_planar_inputs() -> None:
     interleaved = runtimes.to_nhwc(windows, (1, 1, 6, 2))
     assert interleaved.ravel().tolist() == [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]
     assert runtimes.to_nhwc(windows, (1, 2, 6, 1)).ravel().tolist() == list(range(12))
+    upright = runtimes.to_nhwc(windows, (1, 6, 1, 2))
+    np.testing.assert_array_equal(upright.ravel(), interleaved.ravel())
     with pytest.raises(InputError, match="2 channels x 6 samples"):
         runtimes.to_nhwc(windows, (1, 1, 2, 6))
 

@@ -11,6 +11,8 @@ from oracles import bytes_like, micro, ours, reference
 from test_kernels import VECTORS, activations, assert_exact, few, quantised, scales, seeds
 
 from export.c import tables
+from export.runtimes import TfliteModel
+from targets.errors import InputError
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5), st.integers(1, 6))
 
@@ -139,6 +141,7 @@ def test_mean_over_any_axes(shape, axes, keep, negative, q, s_out, seed):
 
 
 EVERY_BYTE = np.arange(-128, 128).astype(np.int8)
+EVERY = EVERY_BYTE[None]
 
 
 def _logistic(scale: np.float32, zero_point: int) -> bytes:
@@ -173,3 +176,39 @@ def test_logistic_in_c():
 def test_vectors_hold_the_extremes():
     rows = bytes_like(np.random.default_rng(0), VECTORS, 4)
     assert rows[:3].tolist() == [[-128] * 4, [127] * 4, [-128, 127, -128, 127]]
+
+
+def _elu(q_in: tuple[np.float32, int], q_out: tuple[np.float32, int]) -> bytes:
+    return build("ELU", [T((1, 256), *q_in)], T((1, 256), *q_out))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_elu_tables_are_both_references(seed):
+    """Every byte at 100 random quantisations, wide and narrow ones."""
+    rng = np.random.default_rng(seed)
+    for _ in range(100):
+        scale_in, scale_out = (np.float32(2.0 ** rng.uniform(-12, 2)) for _ in range(2))
+        if rng.integers(2):
+            scale_out = np.float32(scale_in * rng.uniform(0.3, 1.2))
+        zero_in, zero_out = (int(rng.integers(-128, 128)) for _ in range(2))
+        quants = scale_in, zero_in, scale_out, zero_out
+        model = _elu(quants[:2], quants[2:])
+        table = tables.elu(*quants)
+        np.testing.assert_array_equal(table, TfliteModel(model, reference=True).run_raw(EVERY)[0])
+        fixed = tables.elu(*quants, difference=True)
+        np.testing.assert_array_equal(fixed, micro(model, EVERY, (1, 256))[0])
+
+
+def test_elu_in_c():
+    model = _elu((np.float32(0.05), 20), (np.float32(0.03), -90))
+    rows = np.stack([EVERY_BYTE, EVERY_BYTE[::-1]])
+    expected = micro(model, rows, (1, 256))
+    assert np.ptp(expected.astype(int)) > 100
+    np.testing.assert_array_equal(ours(model, rows), expected)
+    np.testing.assert_array_equal(ours(model, rows, fc_rounding="micro"), expected)
+
+
+def test_elu_of_16_bits_is_refused():
+    x, y = T((1, 8), 0.01, dtype="int16"), T((1, 8), 0.01, dtype="int16")
+    with pytest.raises(InputError, match=r"\(ELU\): 16-bit ELU is not supported"):
+        ours(build("ELU", [x], y), np.zeros((1, 8), np.int16))
