@@ -38,12 +38,23 @@ def golden_windows(artefact):
 
 
 @pytest.fixture(scope="module")
-def old(finished_run, tmp_path_factory):
+def cache(tmp_path_factory):
+    """One folder of made steps for the whole file: exports after the first are quick."""
+    return tmp_path_factory.mktemp("steps")
+
+
+@pytest.fixture(autouse=True)
+def use_cache(monkeypatch, no_cache_of_the_user, cache):
+    monkeypatch.setenv("DLINK_CACHE_DIR", str(cache))
+
+
+@pytest.fixture(scope="module")
+def old(finished_run, tmp_path_factory, cache):
     """Return a whole artefact with OLD golden windows; do not write into it."""
     out = tmp_path_factory.mktemp("faults") / "old"
     done = subprocess.run(
         [str(SCRIPT), str(finished_run), "-o", str(out), *options(OLD)],
-        capture_output=True, text=True,
+        capture_output=True, text=True, env={**os.environ, "DLINK_CACHE_DIR": str(cache)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert golden_windows(out) == OLD
@@ -102,7 +113,9 @@ def test_a_limit_on_the_size_of_files(finished_run, old, tmp_path, limit):
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert f"{tmp_path / 'out'}: disk is full (found File too large)" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("dlink-export: error: ")
+    assert "disk is full (found File too large)" in last
     assert os.listdir(tmp_path) == ["out"]
     assert golden_windows(tmp_path / "out") == OLD
 
@@ -144,10 +157,16 @@ def kill_after(run, out, seconds):
         return job.wait()
 
 
-def test_killed_at_its_second_step(finished_run, old, tmp_path):
+def test_killed_while_it_writes(finished_run, old, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(old, out)
-    assert kill_at_line(finished_run, out, 1) == -signal.SIGKILL
+    job = subprocess.Popen(
+        command(finished_run, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    while job.poll() is None and not list(tmp_path.glob(".out.*.part/out/student.*")):
+        time.sleep(0.005)
+    job.kill()
+    assert job.wait() == -signal.SIGKILL
     assert golden_windows(out) == OLD
     assert len(os.listdir(tmp_path)) == 2, "the killed one left its work folder"
     assert subprocess.run(command(finished_run, out), capture_output=True).returncode == 0

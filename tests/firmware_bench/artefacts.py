@@ -110,6 +110,7 @@ MANIFEST = {
     "name": "eegmat",
     "created": "2026-11-20T10:00:00+00:00",
     "files": {},
+    "source": {"kind": "run", "what": "MiC student of runs/eegmat", "hash": "c0ffee"},
     "signal": {
         "ch_names": [f"E{k}" for k in range(N_CHANS)], "sfreq": 200.0, "n_times": N_TIMES,
     },
@@ -125,8 +126,9 @@ MANIFEST = {
     },
     "calibration": {
         "hash": "c0ffee", "subjects": ["S01", "S02"], "windows": 128, "split": "train",
-        "method": "percentile 99.99", "test_subjects_excluded": True,
+        "test_subjects_excluded": True,
     },
+    "quantisation": {"method": "percentile", "passed_by": "calibration", "gate": None},
     "provenance": {"git_commit": "0123abc", "dirty": False, "torch": "2.13.0"},
     "metrics": {
         "split": "test",
