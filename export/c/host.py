@@ -60,7 +60,7 @@ class HostModel:
                 todo="Give the folder c/ of an artefact.",
             )
         with tempfile.TemporaryDirectory(prefix="dlink-host-") as temp:
-            self._library = ctypes.CDLL(str(_compile(c_dir, Path(temp), flags)))
+            self._library = ctypes.CDLL(str(compile_library(c_dir, Path(temp), flags, _SHIM)))
         self.input_bytes = self._size("input_bytes")
         self.output_bytes = self._size("output_bytes")
         self.arena_bytes = self._size("arena_bytes")
@@ -172,7 +172,14 @@ def find_compiler() -> str | None:
     return shutil.which(os.environ.get("CC", "cc"))
 
 
-def _compile(c_dir: Path, temp: Path, flags: Sequence[str]) -> Path:
+def compile_library(c_dir: Path, temp: Path, flags: Sequence[str], more: str) -> Path:
+    """All C files of a folder but main.c, and the C text `more`, as a shared library in `temp`.
+
+    Raises
+    ------
+    InputError
+        No compiler, or the folder does not compile.
+    """
     compiler = find_compiler()
     if compiler is None:
         raise InputError(
@@ -181,7 +188,7 @@ def _compile(c_dir: Path, temp: Path, flags: Sequence[str]) -> Path:
             todo="Install one (apt-get install gcc) or name it in CC.",
         )
     shim, library = temp / "shim.c", temp / "model.so"
-    shim.write_text(_SHIM, encoding="ascii")
+    shim.write_text(more, encoding="ascii")
     sources = [str(path) for path in sorted(c_dir.glob("*.c")) if path.name != "main.c"]
     command = [compiler, *flags, "-shared", "-fPIC", f"-I{c_dir}", *sources, str(shim)]
     done = subprocess.run(
