@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,8 @@ def test_another_schema_is_refused(copy):
 def test_no_artefact_is_said_plainly(tmp_path):
     with pytest.raises(InputError, match="no artefact here"):
         manifest.load(tmp_path)
+
+
+def test_the_published_schema_is_the_one_that_is_checked():
+    path = Path(__file__).parents[2] / "docs" / "artefact.schema.json"
+    assert json.loads(path.read_text()) == manifest.json_schema()
