@@ -38,17 +38,20 @@ def on_this_machine(folder: Path, target: Target) -> Iterator[tuple[str, ParityR
     Raises
     ------
     InputError
-        A runtime is not installed, or crashed; nothing that it could run is in the artefact.
+        A runtime is not installed, or crashed, or would on the board; nothing that it could run is
+        in the artefact.
     """
     runners = _runners(target)
     golden, stages = golden_module.load(folder), _stages(folder)
-    where = "this machine" if target.kind == "host" else "this machine's build, not the board's"
+    where = "this machine" if target.kind == "host" else "here, not on the board"
     ran = False
     for runtime, (suffix, run) in runners.items():
         for path in sorted(folder.glob(f"*.{suffix}")):
             match = _MODEL.fullmatch(path.name)
             if match is None or (match[1] == "teacher" and "teacher_logits" not in golden):
                 continue
+            if runtime == "tflite-runtime" and target.isa == "neon":
+                _check_arm(path)
             name, verdict = run(path, stages.get(path.name) or _stage(match), golden)
             ran = True
             yield f"{path.name}, {name or runtime} ({where})", verdict
@@ -57,6 +60,36 @@ def on_this_machine(folder: Path, target: Target) -> Iterator[tuple[str, ParityR
             "the artefact has no file that runs there", where=target.id,
             value=", ".join(target.runtimes), todo="Export it with this target: --target.",
         )  # fmt: skip
+
+
+def _check_arm(path: Path) -> None:
+    if crashes_on_arm(path.read_bytes()):
+        raise InputError(
+            "tflite-runtime crashes on Arm at an int8 dense layer with a scale per channel, and "
+            "on this machine not", where=path,
+            todo="Run this file under LiteRT on the board, or quantise dense layers per tensor.",
+        )  # fmt: skip
+
+
+def crashes_on_arm(content: bytes) -> bool:
+    """Whether tflite-runtime 2.14.0 crashes in this .tflite file on 64- and 32-bit Arm.
+
+    It does in invoke() at an int8 FULLY_CONNECTED whose weights have a scale per channel; the same
+    file runs on x86, and under LiteRT everywhere.
+    """
+    from export.tflite import schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    for graph in model.subgraphs:
+        for node in graph.operators:
+            code = model.operatorCodes[node.opcodeIndex].builtinCode
+            if code != schema.BuiltinOperator.FULLY_CONNECTED:
+                continue
+            x, weights = (graph.tensors[node.inputs[k]] for k in (0, 1))
+            scales = None if weights.quantization is None else weights.quantization.scale
+            if x.type == schema.TensorType.INT8 and scales is not None and len(scales) > 1:
+                return True
+    return False
 
 
 def _runners(target: Target) -> dict[str, tuple[str, _Runner]]:

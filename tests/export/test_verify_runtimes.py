@@ -1,10 +1,15 @@
 """Every model file of an artefact under the runtimes of a target, on this machine."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+
+sys.path.append(str(Path(__file__).parent / "c"))
+from build import T, build, constant, options
 
 from export import verify_runtimes
 from export.runtimes import TfliteModel
@@ -55,9 +60,8 @@ def test_tflite_runtime_runs_in_its_own_environment(folder, monkeypatch):
 
 
 def test_a_boards_rows_say_that_this_machine_ran_them(folder):
-    assert all(
-        "this machine's build, not the board's" in w for w in verdicts(folder, load("rpi4b"))
-    )
+    board = verdicts(folder, load("rpi4b"))
+    assert all(what.endswith("(here, not on the board)") for what in board)
     assert all(what.endswith("(this machine)") for what in verdicts(folder))
 
 
@@ -121,3 +125,23 @@ def test_int8_is_compared_in_raw_steps(folder, monkeypatch):
     monkeypatch.setattr(TfliteModel, "run_raw", run_raw)
     found = {what.split(",")[0]: verdict for what, verdict in verdicts(folder).items()}
     assert found["student.int8.tflite"].failed[0].startswith("max_abs")
+
+
+def dense(scales):
+    """Return an int8 dense layer of 8 values to 3, with these scales of its weights."""
+    weights = constant(np.arange(24, dtype=np.int8).reshape(3, 8), scales)
+    ends = T((1, 1, 4, 2), 0.5), T((1, 3), 4.0)
+    return build("FULLY_CONNECTED", [ends[0], weights, None], ends[1], options("FullyConnected"))
+
+
+def test_a_file_that_crashes_on_arm_alone_is_found(tmp_path, monkeypatch):
+    assert verify_runtimes.crashes_on_arm(dense([0.1, 0.2, 0.3]))
+    assert not verify_runtimes.crashes_on_arm(dense([0.1]))
+    (tmp_path / "student.int8.tflite").write_bytes(dense([0.1, 0.2, 0.3]))
+    np.savez(tmp_path / "golden.npz", windows=np.ones((2, 2, 4), np.float32), logits=np.eye(2, 3))
+    only = {"runtimes": ("tflite-runtime",)}
+    monkeypatch.setattr(verify_runtimes, "_tflite_runtime", verify_runtimes._litert)
+    monkeypatch.setattr(verify_runtimes, "find", lambda: Path(sys.executable))
+    assert all(v.passed for v in verdicts(tmp_path, HOST.model_copy(update=only)).values())
+    with pytest.raises(InputError, match="crashes on Arm at an int8 dense layer"):
+        verdicts(tmp_path, load("rpi4b").model_copy(update=only))
