@@ -88,8 +88,19 @@ def settle_seconds(preprocessor: Preprocessor) -> float:
     return seconds
 
 
+def macs_per_second(preprocessor: Preprocessor) -> int:
+    """Multiplications a second of the filters, all channels: 7 a section, one a tap."""
+    total = 0.0
+    for stage in preprocessor.stages:
+        if isinstance(stage, Biquads):
+            total += 7 * len(stage.sos) * preprocessor.input_sfreq
+        else:
+            total += (stage.history + 1) * preprocessor.input_sfreq * stage.up / stage.down
+    return round(total * preprocessor.n_chans)
+
+
 def facts(preprocessor: Preprocessor) -> dict[str, Any]:
-    """Delays by stage and in all, gain at the band's edges, settling time: JSON-ready.
+    """Delays by stage and in all, gain at the band's edges, settling time, cost: JSON-ready.
 
     The delay of "fir" holds for all frequencies; that of "iir" is the median over the passband,
     and `spread_seconds` the least and the most within it.
@@ -117,6 +128,7 @@ def facts(preprocessor: Preprocessor) -> dict[str, Any]:
             for f, v in zip(edges, decibels, strict=True)
         ],
         "settle_seconds": settle_seconds(preprocessor),
+        "macs_per_second": macs_per_second(preprocessor),
     }
 
 

@@ -113,3 +113,8 @@ def test_a_chain_has_settled_after_the_stated_time():
     n = round(settle_seconds(made) * 500)
     out = np.abs(stream.push(np.ones((6, n + 500)))) / made.gain
     assert out[:, -200:].max() < 2e-3 < out[:, 20:200].max()
+
+
+def test_the_cost_is_counted():
+    # 4 channels: 1 + 2 + 1 sections at 500 Hz, 26 taps for each of 200 outputs a second.
+    assert facts(chain())["macs_per_second"] == 4 * (7 * 4 * 500 + 26 * 200)

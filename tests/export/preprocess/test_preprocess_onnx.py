@@ -5,6 +5,7 @@ import pytest
 from chains_of_signals import chain, contract, eeg
 
 from export.preprocess.onnx_graph import legal_hop, prefix, raw_samples, streaming_model
+from export.preprocess.replaying import run_stream
 from export.preprocess.streaming import Streaming
 from export.preprocess.svf import Blocked, Svf
 from targets.errors import InputError
@@ -28,18 +29,6 @@ def made(request):
     return chain(kind, sfreq, contract(**changes), **options)
 
 
-def run_stream(model, x, hop_in):
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    states = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs()[1:]}
-    names, found = [o.name for o in session.get_outputs()], []
-    for first in range(0, x.shape[1] - hop_in + 1, hop_in):
-        raw = x[None, :, first : first + hop_in].astype(np.float32)
-        out = dict(zip(names, session.run(None, {"raw": raw, **states}), strict=True))
-        found.append(out.pop("eeg")[0])
-        states = {name.removesuffix("_out"): value for name, value in out.items()}
-    return np.concatenate(found, axis=1)
-
-
 @pytest.mark.parametrize("hop", [25, 100])
 def test_the_streaming_model_is_the_python_form(made, hop):
     hop = legal_hop(made, hop)
@@ -49,7 +38,8 @@ def test_the_streaming_model_is_the_python_form(made, hop):
     n = round(12 * made.input_sfreq)
     x = eeg(6, n, made.input_sfreq, offset=300.0) / (made.uv_per_count or 1)
     x[0] = np.nan  # not an electrode of the model
-    found = run_stream(model, x, hop_in)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found = run_stream(session, x.astype(np.float32), hop_in)
     wanted = Streaming(made.to_dict()).push(x.astype(np.float32))[:, : found.shape[1]]
     assert found.shape[1] >= 10 * 200
     error = np.abs(found - wanted).max() / wanted[:, 400:].std()
