@@ -52,7 +52,8 @@ def block_cycles(core: str, blocks: Sequence[Sequence[Instruction]]) -> list[flo
     """
     texts = [_assembly(block) for block in blocks]
     distinct = list(dict.fromkeys(text for text in texts if text))
-    cycles = dict(zip(distinct, _simulate(core, distinct), strict=True))
+    machine = (f"-mtriple={TRIPLES[core]}", f"-mcpu={core}", f"-iterations={ITERATIONS}")
+    cycles = dict(zip(distinct, simulate(machine, distinct), strict=True))
     found = []
     for block, text in zip(blocks, texts, strict=True):
         simulated = cycles[text] if text else 0.0
@@ -60,14 +61,18 @@ def block_cycles(core: str, blocks: Sequence[Sequence[Instruction]]) -> list[flo
     return found
 
 
-def _simulate(core: str, texts: Sequence[str]) -> list[float | None]:
-    """Ask llvm-mca for all regions at once; those with an error are left out and asked no more."""
+def simulate(machine: Sequence[str], texts: Sequence[str]) -> list[float | None]:
+    """Cycles of one pass through each text of assembly source; None where LLVM refuses it.
+
+    `machine` are llvm-mca's options for processor and iterations. It is asked for all texts at
+    once; those with an error are left out and asked no more.
+    """
     refused: set[int] = set()
     while len(refused) < len(texts):
         lines, owners = _regions(texts, refused)
         answer = subprocess.run(
             [
-                *(MCA, f"-mtriple={TRIPLES[core]}", f"-mcpu={core}", f"-iterations={ITERATIONS}"),
+                *(MCA, *machine),
                 *("-json", "-instruction-info=false", "-resource-pressure=false"),
                 *("-skip-unsupported-instructions=lack-sched", "-"),
             ],
