@@ -51,6 +51,8 @@ class State:
     graph : the float graph whose weights were rounded.
     changed, tuned : whether its float function differs from the student's; whether it was
         fine-tuned.
+    uncorrected : the state before its biases were corrected; what a layer costs shows there,
+        since corrected biases make sense under rounding alone.
     wide : operators in int16x8.
     observed : activations of `graph`.
     """
@@ -64,6 +66,7 @@ class State:
     tuned: bool
     qgraph: ir.QuantizedGraph
     score: Score
+    uncorrected: State | None = None
 
 
 class Workbench:
@@ -94,21 +97,23 @@ class Workbench:
 
     def made(
         self, graph: ir.Graph, observed: Observed, method: str, *, changed: bool = False,
-        wide: tuple[str, ...] = (), tuned: bool = False,
+        wide: tuple[str, ...] = (), tuned: bool = False, uncorrected: State | None = None,
     ) -> State:  # fmt: skip
         """A state, quantised and judged by the real model under LiteRT."""
         ranges = observed.ranges(method)
         qgraph = quantize(graph, ranges, wide=wide) if wide else quantize(graph, ranges)
         logits = TfliteModel(write_int8(qgraph)).run(self.val.x)
         found = score(logits, self.reference, self.val.y)
-        return State(graph, observed, method, ranges, wide, changed, tuned, qgraph, found)
+        return State(
+            graph, observed, method, ranges, wide, changed, tuned, qgraph, found, uncorrected
+        )  # fmt: skip
 
     def remade(self, state: State, **changes: object) -> State:
         """`state` with another graph or other wide operators, on the same ranges."""
         new = replace(state, **changes)  # type: ignore[arg-type]
         return self.made(
             new.graph, new.observed, new.method, changed=new.changed, wide=new.wide,
-            tuned=new.tuned,
+            tuned=new.tuned, uncorrected=new.uncorrected,
         )  # fmt: skip
 
     def by_methods(self, graph: ir.Graph, observed: Observed, *, changed: bool) -> State:
@@ -119,7 +124,8 @@ class Workbench:
     def sensitivity(self, state: State) -> list[Sensitivity]:
         """Rows of the first state that was asked about, computed once."""
         if not self.rows:
-            self.rows = sensitivity(state.graph, state.qgraph, self.val)
+            shown = state.uncorrected or state
+            self.rows = sensitivity(shown.graph, shown.qgraph, self.val)
         return self.rows
 
 
@@ -144,7 +150,7 @@ def equalisation(bench: Workbench, state: State) -> Iterator[tuple[str, State]]:
         corrected = correct_biases(graph, found.qgraph, calibrating)
         yield (
             f"{what}, biases corrected ({found.method})",
-            bench.remade(found, graph=corrected, changed=True),
+            bench.remade(found, graph=corrected, changed=True, uncorrected=found),
         )
 
 
@@ -167,19 +173,22 @@ def int16x8(bench: Workbench, state: State) -> Iterator[tuple[str, State]]:
 def finetuning(
     bench: Workbench, state: State, soft_targets: SoftTargets | None
 ) -> Iterator[tuple[str, State]]:
-    """Weights trained under the rounding, by the teacher's or the float student's decisions."""
+    """Weights trained under the rounding: by the teacher's decisions, then by the float student's.
+
+    The teacher's teach most, but the gate asks for agreement with the student, which a weak teacher
+    leads away from.
+    """
     train = bench.windows.train
     if train is None or not len(train):
         return
-    if soft_targets is None:
-        whose, targets = "the student's", predict(TorchGraph(bench.graph), train.x)
-    else:
-        whose, targets = "the teacher's", soft_targets()
-    learnt = finetune(state.graph, state.qgraph, train, bench.val, targets)
-    yield (
-        f"fine-tuned by {whose} decisions",
-        bench.remade(state, graph=learnt, changed=True, tuned=True),
-    )
+    targets: dict[str, SoftTargets] = {} if soft_targets is None else {"teacher": soft_targets}
+    targets["student"] = lambda: predict(TorchGraph(bench.graph), train.x)
+    for whose, logits in targets.items():
+        learnt = finetune(state.graph, state.qgraph, train, bench.val, logits())
+        yield (
+            f"fine-tuned by the {whose}'s decisions",
+            bench.remade(state, graph=learnt, changed=True, tuned=True),
+        )
 
 
 def around(tensor: str, graph: ir.Graph) -> set[str]:
