@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from export.sources.arguments import parse_arguments
 from export.sources.base import Source
 from export.sources.braindecode import PREFIX as BRAINDECODE
 from export.sources.braindecode import open_braindecode
@@ -34,7 +35,7 @@ def open_source(
     weights: Path | None = None,
     data: Path | None = None,
     signal: Path | None = None,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | Iterable[str] | None = None,
 ) -> Source:
     """What the command line names: one of four kinds of input.
 
@@ -46,25 +47,27 @@ def open_source(
     weights : of a braindecode model or a factory: .safetensors, or a file of torch.save.
     data : windows of an input that is no run.
     signal : contract of an input that is no run, where `data` does not hold it.
-    arguments : keyword arguments of the model's class or factory.
+    arguments : keyword arguments of the model's class or factory, as a mapping or as texts
+        "KEY=VALUE"; none for those of the run in which the weights lie.
 
     Raises
     ------
     InputError
         None of the four, an option that does not belong to the kind, or what the kind refuses.
     """
+    named = parse_arguments(arguments)
     if Path(text).is_dir():
-        _refuse("a run folder", weights=weights, data=data, signal=signal, arguments=arguments)
+        _refuse("a run folder", weights=weights, data=data, signal=signal, arguments=named)
         return open_run(Path(text), arm)
     if arm != "distilled":
         raise InputError("only a run has arms", where="--arm", value=arm, todo="Leave it out.")
     if text.startswith(BRAINDECODE):
-        return open_braindecode(text, weights, data=data, signal=signal, arguments=arguments)
+        return open_braindecode(text, weights, data=data, signal=signal, arguments=named)
     if text.endswith(ONNX):
-        _refuse("an ONNX file", weights=weights, arguments=arguments)
+        _refuse("an ONNX file", weights=weights, arguments=named)
         return open_onnx(Path(text), data=data, signal=signal)
     if _is_factory(text):
-        return open_module(text, weights, data=data, signal=signal, arguments=arguments)
+        return open_module(text, weights, data=data, signal=signal, arguments=named)
     raise _unknown(text)
 
 

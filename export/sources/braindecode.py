@@ -47,7 +47,7 @@ def open_braindecode(
     kind = _class(name, text)
     file = needs_weights(weights, text)
     found = find_data(data, signal, file)
-    given = _arguments(name, found) if arguments is None else arguments
+    given = arguments or _arguments(name, found)
     model = build(kind, text, found, given)
     return source_of(model, Named("braindecode", text, name.lower(), given), found, file)
 

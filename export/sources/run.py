@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.arms import Job
 from distill.folder import RunFolder, open_folder
+from distill.recipe import SimulatedData
 from distill.recipe.student import StudentTable
 from distill.stages import load_student, load_teacher
 from distill.students import student_columns, student_signal
@@ -32,8 +33,9 @@ def open_run(folder: Path, arm: str = "distilled") -> Source:
     Returns
     -------
     Source
-        `facts` holds "results" (results.json), "selected_seed", "arm", "recipe_name", and
-        "weights": path below the run folder, and SHA-256 of the file.
+        `facts` holds "results" (results.json), "selected_seed", "arm", "recipe_name",
+        "simulated" (whether the recordings were), and "weights": path below the run folder, and
+        SHA-256 of the file.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def open_run(folder: Path, arm: str = "distilled") -> Source:
     return Source(
         name=run.recipe.name,
         kind="run",
-        what=f"{table.label} student of {folder}, {arm}, seed {job.seed}",
+        what=f"{table.label} student of {folder.absolute().name}, {arm}, seed {job.seed}",
         signal=splits["train"].signal,
         labels=splits["train"].labels,
         splits=splits,
@@ -67,6 +69,7 @@ def open_run(folder: Path, arm: str = "distilled") -> Source:
             "selected_seed": job.seed,
             "arm": arm,
             "recipe_name": run.recipe.name,
+            "simulated": isinstance(run.recipe.data, SimulatedData),
             "weights": {"file": weights.relative_to(folder).as_posix(), "sha256": checksum},
         },
         provenance=provenance(run, results),

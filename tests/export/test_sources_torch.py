@@ -13,6 +13,7 @@ from distill.checkpoints import save_weights
 from distill.signal import SignalSpec
 from distill.students import Baseline
 from export.sources import open_source
+from export.sources.arguments import parse_arguments
 from targets.errors import InputError
 
 SIGNAL = SignalSpec(ch_names=("C3", "Cz", "C4"), sfreq=128.0, n_times=256)
@@ -80,13 +81,30 @@ def test_arguments_of_the_class(tmp_path, signal):
     save_weights(eegnet(F1=4), path)
     with pytest.raises(InputError, match=r"another model; .*shape.*--model-args"):
         open_source("braindecode:EEGNet", weights=path, signal=signal)
-    source = open_source("braindecode:EEGNet", weights=path, signal=signal, arguments={"F1": 4})
+    source = open_source("braindecode:EEGNet", weights=path, signal=signal, arguments=["F1=4"])
     assert source.facts["arguments"] == {"F1": 4}
     for wrong in ({"F_1": 4}, {"n_chans": 4}):
         with pytest.raises(InputError, match=r"--model-args: EEGNet of braindecode has no such"):
             open_source("braindecode:EEGNet", weights=path, signal=signal, arguments=wrong)
     with pytest.raises(InputError, match="cannot be built"):
         open_source("braindecode:EEGNet", weights=path, signal=signal, arguments={"F1": "many"})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a=8", 8), ("a=0.5", 0.5), ("a=true", True), ("a=[1, 2]", [1, 2]), ('a="x y"', "x y"),
+     ("a=max", "max"), ("a=torch.nn.ELU", "torch.nn.ELU"), ("a=-1", -1)],
+)  # fmt: skip
+def test_arguments_from_the_command_line(text, value):
+    assert parse_arguments([text]) == {"a": value}
+
+
+@pytest.mark.parametrize(
+    "texts", [["a"], ["=3"], ["a b=1"], ["a=1", "a=2"], ["a=1\nb=2"], ["a=x y"]]
+)
+def test_arguments_that_are_none(texts):
+    with pytest.raises(InputError, match="--model-args"):
+        parse_arguments(texts)
 
 
 def test_the_same_weights_with_other_arguments_are_another_key(tmp_path, signal):
