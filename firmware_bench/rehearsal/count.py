@@ -1,8 +1,8 @@
 """Count what a program of the emulated board executes between two marks.
 
-Instructions are exact and repeat to 0.005 % for one thread; memory traffic is a model of the board's
-data caches; resident memory is the guest's own. The plugin, ``native/count.c``, says how. No wall
-time is taken: it would be this machine's.
+Instructions are exact and repeat to 0.005 % for one thread; memory traffic is a model of the
+board's data caches; resident memory is the guest's own. The plugin, ``native/count.c``, says how.
+No wall time is taken: it would be this machine's.
 """
 
 from __future__ import annotations

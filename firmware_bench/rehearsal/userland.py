@@ -7,9 +7,11 @@ needs numpy 1 and the others numpy 2.
 
 from __future__ import annotations
 
+import compileall
 import functools
 import hashlib
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -97,13 +99,19 @@ _UNWANTED_FILES = (
     *("usr/share/bash-completion/*", "usr/lib/openssh/ssh*"),
     # Debian holds numpy twice: there, and in python3/dist-packages.
     *("usr/lib/python3.11/dist-packages/*", "usr/lib/python3.11/pydoc_data/*"),
+    *(f"usr/lib/python3.11/{name}/*" for name in ("test", "idlelib", "lib2to3", "tkinter")),
     *("usr/lib/python3/dist-packages/*/tests/*", "usr/lib/python3/dist-packages/numpy/f2py/*"),
 )  # fmt: skip
 #: Where the board's own things are put: folders, and a program that exists on a Pi only.
 _MOUNT_POINTS = (
     *("dev", "proc", "sys", "tmp", "run", "home/pi", "opt", "lib64", "var/tmp"),
-    *("lib/x86_64-linux-gnu", f"usr/local/lib/python{_PYTHON}/dist-packages"),
+    *("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/faketime", "etc/qemu-binfmt"),
+    f"usr/local/lib/python{_PYTHON}/dist-packages",
 )
+_ACCOUNTS = {
+    "passwd": ("root:x:0:0:root:/root:/bin/bash", "pi:x:1000:1000:pi:/home/pi:/bin/bash"),
+    "group": ("root:x:0:", "pi:x:1000:"),
+}
 _UNWANTED_IN_SITES = (
     *("bin", "numpy/**/tests", "numpy/f2py", "numpy/distutils"),
     "onnxruntime/capi/libonnxruntime.so.*",  # the Python module holds the same code once more
@@ -159,6 +167,8 @@ def build(arch: str, say: Callable[[str], None] = print) -> None:
         _build_root(userland, folder / "root")
         for name, wheels in userland.sites.items():
             _build_site(userland, folder / "sites" / name, wheels)
+        _compile(folder / "root", "usr/lib")
+        _compile(folder, "sites")
         (folder / "stamp").write_text(_recipe(arch), encoding="ascii")
         sizes = {p.name: tree_bytes(p) for p in (folder / "root", *(folder / "sites").iterdir())}
     listed = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.items())
@@ -219,10 +229,22 @@ def _build_root(userland: Userland, target: Path) -> None:
     for name in _MOUNT_POINTS:
         (target / name).mkdir(parents=True, exist_ok=True)
     (target / "usr/bin/vcgencmd").touch()
+    for name, lines in _ACCOUNTS.items():
+        (target / "etc" / name).write_text("\n".join(lines) + "\n", encoding="ascii")
     libraries = target / "usr/lib" / userland.triplet
     for name in ("blas", "lapack"):  # what Debian's alternatives would link
         if (libraries / name).is_dir():
             _link(libraries / f"lib{name}.so.3", f"{name}/lib{name}.so.3")
+
+
+def _compile(folder: Path, part: str) -> None:
+    """Compile Python's sources here: the board's Python reads them, and emulated it takes long."""
+    if sys.version_info[:2] != tuple(int(n) for n in _PYTHON.split(".")):
+        return  # another version's are of no use
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    compileall.compile_dir(
+        folder / part, quiet=2, stripdir=str(folder), prependdir="/", invalidation_mode=mode
+    )
 
 
 def _link(path: Path, to: str) -> None:
