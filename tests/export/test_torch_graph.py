@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 from chains import Chain
+from onnx_models import Maker
 
-from export import ir, parity
+from export import from_onnx, ir, parity
+from export.calibration import observe
 from export.quantisation.torch_graph import TorchGraph, with_constants
+from export.quantize import quantize
 from export.runtimes import TfliteModel, to_nhwc
+from export.tflite import write_fp32, write_int8
 
 
 def run(model: TorchGraph, windows: np.ndarray) -> np.ndarray:
@@ -92,3 +96,32 @@ def test_trained_weights_go_back_into_the_graph(mic: Chain) -> None:
     np.testing.assert_array_equal(found.tensors[op.weight].data, mic.graph.tensors[op.weight].data)
     with pytest.raises(ValueError, match=r"has shape \(3,\)"):
         with_constants(mic.graph, {op.bias: np.zeros(3)})
+
+
+def test_wide_operators_are_rounded_to_sixteen_bits(mic: Chain) -> None:
+    ranges = observe(mic.graph, mic.calibration).ranges()
+    first = [op.name for op in mic.graph.ops[:3]]
+    qgraph = quantize(mic.graph, ranges, wide=first)
+    assert any(isinstance(op, ir.Requantise) for op in qgraph.graph.ops)
+    want = TfliteModel(write_int8(qgraph), reference=True).run(mic.windows)
+    got = run(TorchGraph(qgraph), mic.windows)
+    steps = np.abs(got - want) / qgraph.output_quant.scale[0]
+    assert (steps.max(axis=1) <= 2.01).mean() >= 0.95
+    trained = TorchGraph(qgraph).trained(mic.graph)
+    assert trained.ops == mic.graph.ops
+
+
+def test_padding_and_elu_are_tflites() -> None:
+    m = Maker()
+    x = m.conv(m.unsqueeze(), 4, 6, (1, 4))
+    x = m.node("Elu", x)
+    x = m.node("Pad", x, m.const(np.array([0, 0, 0, 2, 0, 0, 0, 1], np.int64)))
+    graph = from_onnx.read(m.model(m.head(m.conv(x, 6, 5, (1, 3)), 5 * 38)))
+    windows = m.rng.normal(size=(40, 4, 40)).astype(np.float32)
+    assert {ir.Elu, ir.Pad} <= {type(op) for op in graph.ops}
+    want = TfliteModel(write_fp32(graph)).run(windows)
+    np.testing.assert_allclose(run(TorchGraph(graph), windows), want, atol=1e-5)
+    qgraph = quantize(graph, observe(graph, windows).ranges())
+    want = TfliteModel(write_int8(qgraph), reference=True).run(windows)
+    steps = np.abs(run(TorchGraph(qgraph), windows) - want) / qgraph.output_quant.scale[0]
+    assert (steps.max(axis=1) <= 2.01).mean() >= 0.95
