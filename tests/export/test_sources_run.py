@@ -24,6 +24,8 @@ def test_the_selected_student_with_contract_windows_and_facts(source, finished_r
     assert (source.kind, source.name, source.facts["arm"]) == ("run", "small", "distilled")
     assert source.facts["results"] == results
     assert source.facts["selected_seed"] == results["selected_seed"]
+    assert source.facts["simulated"]
+    assert source.what.startswith("MiC student of small, distilled"), "no path of this machine"
     assert source.labels == tuple(results["labels"])
     assert {name: part.subjects for name, part in source.splits.items()} == {
         "train": ("S00", "S01", "S02", "S03"), "val": ("S04",), "test": ("S05",),
