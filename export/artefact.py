@@ -37,9 +37,9 @@ CODE_NAME = "dlink-model"
 class ParityFailureError(Exception):
     """A stage missed its tolerance: the artefact is not written."""
 
-    def __init__(self, failed: list[tuple[str, ParityResult]]) -> None:
+    def __init__(self, failed: list[tuple[str, str]]) -> None:
         self.failed = failed
-        lines = [f"{what}: {'; '.join(result.failed)}" for what, result in failed]
+        lines = [f"{what}: {limits}" for what, limits in failed]
         super().__init__("parity failed, no artefact was written\n  " + "\n  ".join(lines))
 
 
@@ -173,7 +173,10 @@ class _Builder:
         for what, result in replay(part):
             self.say(f"parity {what}: {'passed' if result.passed else 'FAILED'}")
             self.parities.append((what, result))
-        failed = [entry for entry in self.parities if not entry[1].passed]
+        failed = [(what, "; ".join(r.failed)) for what, r in self.parities if not r.passed]
+        for check in (self.preprocessing or {}).get("checks", []):
+            if check["passed"] is False:
+                failed.append((check["what"], f"error {check['error']:g}"))
         if failed:
             raise ParityFailureError(failed)
         rows = [{"what": what, **result.as_dict()} for what, result in self.parities]

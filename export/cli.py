@@ -101,8 +101,12 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--input-sfreq", type=click.FloatRange(1), help="Rate of the device's samples in Hz.")
 @click.option(
-    "--input-unit", type=click.Choice(["V", "mV", "uV"]), default="uV", show_default=True,
-    help="Unit of the device's samples.",
+    "--input-unit", type=click.Choice(["V", "mV", "uV", "counts"]), default="uV",
+    show_default=True, help="Unit of the device's samples.",
+)  # fmt: skip
+@click.option(
+    "--uv-per-count", type=click.FloatRange(0, min_open=True), metavar="UV",
+    help="Microvolts of one count of the converter.",
 )  # fmt: skip
 @click.option(
     "--input-channels", default="", metavar="A,B", help="Electrodes in the device's order."
@@ -167,12 +171,12 @@ def _options(given: dict[str, Any]) -> Options:
     preprocessing = None
     if given["preprocessing"]:
         preprocessing = PreprocessingOptions(
-            given["input_sfreq"], given["input_unit"], _names(given["input_channels"]),
-            given["filters"], given["hop"],
+            given["input_sfreq"], given["input_unit"], given["uv_per_count"],
+            _names(given["input_channels"]), given["filters"], given["hop"],
         )  # fmt: skip
-    elif given["input_sfreq"] or given["input_channels"]:
+    elif given["input_sfreq"] or given["input_channels"] or given["uv_per_count"]:
         raise InputError(
-            "--input-sfreq and --input-channels describe the preprocessor's input",
+            "--input-sfreq, --input-channels and --uv-per-count describe the preprocessor's input",
             todo="Add --include-preprocessing.",
         )
     return Options(
@@ -212,7 +216,8 @@ def verify_command(artefact: Path, targets: tuple[str, ...], as_json: bool) -> N
     with user_errors("dlink-export"):
         import json
 
-        from export.console import print_parity
+        from export.console import print_checks, print_parity
+        from export.contract import checks
         from export.manifest import load
         from export.stages import missing_runtimes, replay
         from export.verify_target import verify_on
@@ -221,15 +226,18 @@ def verify_command(artefact: Path, targets: tuple[str, ...], as_json: bool) -> N
         rows = list(replay(artefact))
         for target in targets:
             rows += verify_on(artefact, target)
+        signal = checks(artefact)
         if as_json:
             entries = [{"what": what, **result.as_dict()} for what, result in rows]
-            click.echo(json.dumps(entries, indent=2))
+            click.echo(json.dumps([*entries, *signal], indent=2))
         else:
             click.echo(f"{len(found.files)} files: checksums agree")
             print_parity(rows)
+            print_checks(signal)
             for name, todo in missing_runtimes(artefact).items():
                 click.echo(f"not checked here: {name} ({todo})")
         failed = [what for what, result in rows if not result.passed]
+        failed += [check["what"] for check in signal if check["passed"] is False]
         if failed:
             click.echo(f"dlink-export: parity failed: {', '.join(failed)}", err=True)
             sys.exit(EXIT_FAILED)

@@ -48,6 +48,18 @@ def _print_parity(rows: list[dict[str, Any]]) -> None:
     _print("parity on the golden vectors", columns, shown)
 
 
+def print_checks(checks: list[dict[str, Any]]) -> None:
+    """Table of the preprocessor's forms; nothing without one."""
+    words = {True: "passed", False: "FAILED", None: "not run here"}
+    rows = [
+        [c["what"], f"{c['error']:.2g}" if "error" in c else "",
+         f"{c['bound']:.2g}" if "bound" in c else "", words[c["passed"]]]
+        for c in checks
+    ]  # fmt: skip
+    if rows:
+        _print("preprocessing on its golden samples", ["form", "error", "bound", "verdict"], rows)
+
+
 def _steps(histogram: dict[str, int]) -> str:
     """ "0: 190, 1: 10": by distance from 0, both signs together."""
     found: dict[int, int] = {}
@@ -79,6 +91,7 @@ def print_artefact(folder: Path, manifest: Manifest) -> None:
             ],
         )  # fmt: skip
     _print_quantisation(folder)
+    print_checks((manifest.preprocessing or {}).get("checks", []))
     _print_notes(manifest)
 
 
@@ -138,6 +151,12 @@ def _print_notes(manifest: Manifest) -> None:
         console.print(
             f"C library: {memory.ram_bytes:,} B RAM (arena, input and output), "
             f"{memory.weight_bytes:,} B constants in flash (counted)"
+        )
+    if manifest.preprocessing is not None:
+        told = manifest.preprocessing
+        console.print(
+            f"preprocessing: causal {told['kind'].upper()} from {told['input_sfreq']:g} Hz, delay "
+            f"{1000 * told['delay_seconds']:.0f} ms"
         )
     for name, reason in manifest.left_out.items():
         console.print(f"left out {name}: {reason}", soft_wrap=True, markup=False)

@@ -17,14 +17,15 @@ class PreprocessingOptions:
     Attributes
     ----------
     input_sfreq : rate of the device's samples in Hz; None: the contract's own.
-    input_unit : of the device's samples: V, mV, uV.
+    input_unit, uv_per_count : of the device's samples; counts of a converter need their size.
     input_ch_names : electrodes in the device's order; none: the contract's.
     kind : "iir" for a short delay, "fir" for the offline filters, late.
-    hop : samples from window to window at the contract's rate; None: an eighth of a window.
+    hop : samples from window to window at the contract's rate; None: about a quarter of a second.
     """
 
     input_sfreq: float | None = None
-    input_unit: Literal["V", "mV", "uV"] = "uV"
+    input_unit: Literal["V", "mV", "uV", "counts"] = "uV"
+    uv_per_count: float | None = None
     input_ch_names: tuple[str, ...] = ()
     kind: Literal["iir", "fir"] = "iir"
     hop: int | None = None
