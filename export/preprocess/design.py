@@ -21,6 +21,7 @@ from export.preprocess.definition import (
     Stage,
     ratio,
 )
+from export.preprocess.response import response
 from targets.errors import InputError
 
 #: Quality of the notch, f / width at -3 dB: 50 Hz / 30 is 1.7 Hz, MNE's notch is 1.25 Hz wide.
@@ -30,6 +31,8 @@ ATTENUATION = {"iir": 80.0, "fir": 120.0}
 #: Least width of the resampler's transition, relative to the lower of the two rates.
 LEAST_TRANSITION = 0.05
 MOST_ORDER = 8
+#: Gain for a constant below which taking one off changes nothing: what rounding leaves.
+BLOCKED = 1e-9
 
 
 def design(  # noqa: PLR0913 - each is a fact of the device
@@ -81,12 +84,12 @@ def design(  # noqa: PLR0913 - each is a fact of the device
         else _mne(signal, input_sfreq)
     )
     stages = (*filters, *_resampler(signal, input_sfreq, kind, filters))
-    blocks_offset = kind == "iir" and signal.band is not None and signal.band[0] > 0
+    still = [abs(complex(response(s, np.zeros(1), input_sfreq)[0])) for s in filters]
     return Preprocessor(
         kind=kind, signal=signal, input_ch_names=names, input_sfreq=input_sfreq,
         input_unit=cast(Any, input_unit), uv_per_count=uv_per_count, input_bits=input_bits,
-        picks=tuple(names.index(name) for name in picked), remove_first=blocks_offset,
-        stages=stages,
+        picks=tuple(names.index(name) for name in picked),
+        remove_first=float(np.prod(still)) < BLOCKED, stages=stages,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+from itertools import islice
 
 import numpy as np
 import onnx
@@ -103,7 +104,7 @@ def test_changed_golden_samples_are_found(copied):
     assert not any(verdicts(copied).values())
     golden["eeg"][0, 0] = np.nan
     np.savez(copied / "preprocessing_golden.npz", **golden)
-    assert not any(verdicts(copied).values())
+    assert not any(passed for _, _, passed in islice(replay(copied), 2))
 
 
 @pytest.mark.parametrize(

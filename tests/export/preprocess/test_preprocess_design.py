@@ -115,6 +115,15 @@ def test_a_chain_has_settled_after_the_stated_time():
     assert out[:, -200:].max() < 2e-3 < out[:, 20:200].max()
 
 
+@pytest.mark.parametrize(
+    ("kind", "band", "taken"),
+    [("iir", (0.5, 45.0), True), ("fir", (0.5, 45.0), True), ("iir", (0.0, 45.0), False),
+     ("fir", (0.0, 30.0), False), ("iir", (8.0, 30.0), True), ("iir", None, False)],
+)  # fmt: skip
+def test_the_first_sample_is_taken_off_where_a_constant_is_blocked_anyway(kind, band, taken):
+    assert chain(kind, signal=contract(band=band)).remove_first is taken
+
+
 def test_the_cost_is_counted():
     # 4 channels: 1 + 2 + 1 sections at 500 Hz, 26 taps for each of 200 outputs a second.
     assert facts(chain())["macs_per_second"] == 4 * (7 * 4 * 500 + 26 * 200)
