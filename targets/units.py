@@ -30,6 +30,9 @@ UNITS: dict[str, tuple[str, Fraction]] = {
     "kHz": ("frequency", Fraction(10**3)),
     "MHz": ("frequency", Fraction(10**6)),
     "GHz": ("frequency", Fraction(10**9)),
+    "uJ": ("energy", Fraction(1, 10**3)),
+    "mJ": ("energy", Fraction(1)),
+    "J": ("energy", Fraction(10**3)),
     "x": ("ratio", Fraction(1)),
     "%": ("fraction", Fraction(1, 100)),
     "pp": ("fraction", Fraction(1, 100)),
@@ -40,7 +43,8 @@ UNITS: dict[str, tuple[str, Fraction]] = {
 }
 #: Dimension -> the unit its numbers are stored in (results.json names the same units).
 BASE_UNIT = {
-    "size": "B", "time": "ms", "frequency": "Hz", "ratio": "x", "fraction": "1", "count": "1",
+    "size": "B", "time": "ms", "frequency": "Hz", "energy": "mJ",
+    "ratio": "x", "fraction": "1", "count": "1",
 }  # fmt: skip
 #: Spellings with two readings, and what to write instead.
 AMBIGUOUS = {
@@ -170,6 +174,7 @@ _ENDINGS: dict[str, tuple[tuple[float, float, str], ...]] = {
     "B": ((2**30, 2**30, " GiB"), (2**20, 2**20, " MiB"), (2**10, 2**10, " KiB"), (0, 1, " B")),
     "ms": ((10_000, 1000, " s"), (0.1, 1, " ms"), (0, 0.001, " µs")),
     "Hz": ((1e9, 1e9, " GHz"), (1e6, 1e6, " MHz"), (0, 1, " Hz")),
+    "mJ": ((1000, 1000, " J"), (0.1, 1, " mJ"), (0, 0.001, " uJ")),
     "x": ((0, 1, "x"),),
 }
 

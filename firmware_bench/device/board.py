@@ -46,6 +46,7 @@ def identity(root: Path = Path("/")) -> State:
         "revision": fields.get("Revision"),
         "cpu_part": fields.get("CPU part"),
         "cpu": fields.get("model name"),
+        "virtual": "hypervisor" in fields.get("flags", "").split(),
         "cores": len(re.findall(r"^processor", info, re.M)) or os.cpu_count(),
         "allowed_cores": _allowed(),
         "machine": platform.machine(),

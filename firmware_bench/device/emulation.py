@@ -12,7 +12,7 @@ _MAP_LINES = 400
 
 
 def signs(root: Path = Path("/")) -> list[str]:
-    """What speaks for an emulator or a virtual machine, in words; empty on a real board."""
+    """What speaks for an emulator, in words; empty on a real processor."""
     found = []
     if os.environ.get(MARK) == "1":
         found.append(f"{MARK}=1 is set")
@@ -24,8 +24,6 @@ def signs(root: Path = Path("/")) -> list[str]:
     machine = platform.machine()
     if machine.startswith(("arm", "aarch")) and "CPU implementer" not in info:
         found.append(f"machine {machine}, but /proc/cpuinfo is of another processor")
-    if "hypervisor" in info:
-        found.append("a hypervisor flag in /proc/cpuinfo")
     compatible = _text(root / "proc/device-tree/compatible")
     if "qemu" in compatible or "dummy-virt" in compatible:
         found.append("a virtual board in /proc/device-tree/compatible")
@@ -35,7 +33,7 @@ def signs(root: Path = Path("/")) -> list[str]:
 def _lines(path: Path) -> list[str]:
     try:
         with path.open(encoding="utf-8", errors="replace") as handle:
-            return [line for line, _ in zip(handle, range(_MAP_LINES))]  # noqa: B905 - Python 3.9
+            return [line for line, _ in zip(handle, range(_MAP_LINES))]
     except OSError:
         return []
 
