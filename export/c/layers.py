@@ -330,9 +330,8 @@ def _logistic(op: g.Op, rounding: str) -> Layer:
 
 
 def _elu(op: g.Op, rounding: str) -> Layer:
-    x, y = op.inputs[0], op.output
-    table = tables.elu(x.scale, x.zero_point, y.scale, y.zero_point, difference=rounding == "micro")
-    fields = {"count": y.size, "table": Array("table")}
+    table = tables.elu_of(op, difference=rounding == "micro")
+    fields = {"count": op.output.size, "table": Array("table")}
     return Layer(op, "lookup", "lookup", fields, {"table": table})
 
 

@@ -72,3 +72,18 @@ def conv_scratch_bytes(window: int, channels: int, block: int) -> int:
 def depthwise_scratch_bytes(taps: int, channels: int) -> int:
     """Of a depthwise convolution: addresses for four pixels, and a pixel of padding."""
     return 16 * taps + -(-channels // 4) * 4
+
+
+def by_two(flat: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights (channels, window) by two channels and four bytes of each in turn."""
+    channels, window = flat.shape
+    parted = flat.reshape(channels // 2, 2, window // 4, 4)
+    return np.ascontiguousarray(parted.transpose(0, 2, 1, 3))
+
+
+def by_four(weights: NDArray[np.int8], multiplier: int) -> NDArray[np.uint32]:
+    """Words of two int16 for the DSP kernel: [channels / 4][multiplier][taps][0 2 | 1 3]."""
+    taps = weights.shape[1] * weights.shape[2]
+    parted = weights.reshape(taps, -1, 4, multiplier).transpose(1, 3, 0, 2)
+    pairs = parted[..., [0, 2, 1, 3]].astype("<i2")
+    return np.ascontiguousarray(pairs).reshape(-1).view("<u4")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.c import graph as g
-from export.c import helium, packing, requant, trim
+from export.c import helium, packing, requant, tables, trim
 from export.c.layers import (
     Array,
     Struct,
@@ -105,8 +105,16 @@ def can_be_stage(op: g.Op) -> bool:
         return True
     if isinstance(op, g.Add):
         a, b = op.inputs
-        return a.shape == b.shape and len(a.shape) == 4 and a.shape[0] == 1
+        return a.shape == b.shape and _is_image(a)
+    if isinstance(op, g.Elu):
+        # A stage does not know which reference it follows: only where both have one table.
+        same = np.array_equal(tables.elu_of(op), tables.elu_of(op, difference=True))
+        return same and _is_image(op.output) and _small(op)
     return isinstance(op, g.Conv2D | g.DepthwiseConv2D | g.Pool2D) and _small(op)
+
+
+def _is_image(tensor: g.Tensor) -> bool:
+    return len(tensor.shape) == 4 and tensor.shape[0] == 1
 
 
 def _small(op: g.Op) -> bool:
@@ -141,6 +149,8 @@ def lower_stage(op: g.Op) -> list[Stage]:
             return [_conv(_as_conv(op)) if op.inputs[0].shape[3] == 1 else _depthwise(op)]
         if isinstance(op, g.Conv2D):
             return [_conv(op)]
+        if isinstance(op, g.Elu):
+            return [_lookup(op)]
         return [_pool(op) if isinstance(op, g.Pool2D) else _add(cast("g.Add", op))]
     except ValueError as err:
         raise InputError(
@@ -239,7 +249,7 @@ def _conv(op: g.Conv2D) -> Stage:
         "conv_stage",
         fields,
         arrays=arrays,
-        dsp_arrays={"weights": _by_two(flat)} if direct else {},
+        dsp_arrays={"weights": packing.by_two(flat)} if direct else {},
         packed_arrays=packed_arrays,
         mve_arrays={"weights": helium.conv_weights(op.weights)},
         **_geometry(op.window),
@@ -254,13 +264,6 @@ def _can_be_direct(op: g.Conv2D) -> bool:
     run = op.weights.shape[2] * op.weights.shape[3]
     window = run * op.weights.shape[1]
     return window >= DIRECT_LEAST and window % 8 == run % 4 == op.weights.shape[0] % 2 == 0
-
-
-def _by_two(flat: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Weights (channels, window) by two channels and four bytes of each in turn."""
-    channels, window = flat.shape
-    parted = flat.reshape(channels // 2, 2, window // 4, 4)
-    return np.ascontiguousarray(parted.transpose(0, 2, 1, 3))
 
 
 def _depthwise(op: g.DepthwiseConv2D) -> Stage:
@@ -289,7 +292,7 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
     dsp_arrays: dict[str, NDArray[Any]] = {}
     if channels % 4 == 0 and output["plain_shift"] == SHORT_FULL:
         fields["weights4"] = Array("weights4")
-        arrays["weights4"] = _by_four(op.weights, multiplier)
+        arrays["weights4"] = packing.by_four(op.weights, multiplier)
         if multiplier > 1:
             by_output = np.arange(channels * multiplier).reshape(-1, 4, multiplier)
             order = by_output.transpose(0, 2, 1).reshape(-1)
@@ -304,14 +307,6 @@ def _depthwise(op: g.DepthwiseConv2D) -> Stage:
         mve_arrays=mve_arrays,
         **_geometry(op.window),
     )
-
-
-def _by_four(weights: NDArray[np.int8], multiplier: int) -> NDArray[np.uint32]:
-    """Words of two int16 for the DSP kernel: [channels / 4][multiplier][taps][0 2 | 1 3]."""
-    taps = weights.shape[1] * weights.shape[2]
-    parted = weights.reshape(taps, -1, 4, multiplier).transpose(1, 3, 0, 2)
-    pairs = parted[..., [0, 2, 1, 3]].astype("<i2")
-    return np.ascontiguousarray(pairs).reshape(-1).view("<u4")
 
 
 def _pool(op: g.Pool2D) -> Stage:
@@ -365,6 +360,11 @@ def _add(op: g.Add) -> Stage:
     if line is not None:
         fields["line"] = vars(line)
     return replace(_stage(op, "add_stage", fields), inputs=inputs)
+
+
+def _lookup(op: g.Elu) -> Stage:
+    fields = {"channels": op.output.shape[3], "table": Array("table")}
+    return _stage(op, "lookup_stage", fields, arrays={"table": tables.elu_of(op)})
 
 
 def _global_mean(op: g.Op) -> list[Stage]:

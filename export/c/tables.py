@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from export.c import graph as g
 from export.c.requant import quantize_multiplier
 
 _ALL = np.arange(-128, 128)
@@ -56,6 +57,12 @@ def elu(
     steps = (value * (np.float32(1) / np.float32(output_scale))).astype(np.float64)
     rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
     return np.clip(rounded + output_zero_point, -128, 127).astype(np.int8)
+
+
+def elu_of(op: g.Op, *, difference: bool = False) -> NDArray[np.int8]:
+    """The table of :func:`elu` between the scales of a layer's input and output."""
+    x, y = op.inputs[0], op.output
+    return elu(x.scale, x.zero_point, y.scale, y.zero_point, difference=difference)
 
 
 def logistic_fixed(scale: np.float32, zero_point: int) -> NDArray[np.int8]:

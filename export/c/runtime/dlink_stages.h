@@ -99,6 +99,12 @@ typedef struct {
     dlink_line_t line; /* the same results before they are limited */
 } dlink_add_stage_t;
 
+/* A function of one byte, by a table made at generation time. */
+typedef struct {
+    int32_t channels;
+    const int8_t *table; /* [256], for -128..127 */
+} dlink_lookup_stage_t;
+
 /* Mean over an image in two parts: a stage that adds up all that comes, in one int32 a channel,
  * and one that makes the means: dlink_divide_stage rounds as a pooling layer, dlink_mean_stage
  * scales with a multiplier that holds 1 / count. */
@@ -121,5 +127,6 @@ void dlink_sum_stage(const void *layer, const dlink_view_t *view);
 void dlink_divide_stage(const void *layer, const dlink_view_t *view);
 void dlink_mean_stage(const void *layer, const dlink_view_t *view);
 void dlink_add_stage(const void *layer, const dlink_view_t *view);
+void dlink_lookup_stage(const void *layer, const dlink_view_t *view);
 
 #endif

@@ -26,7 +26,7 @@ class Net:
         code, node = schema.OperatorCodeT(), schema.OperatorT()
         code.builtinCode = getattr(schema.BuiltinOperator, op)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = 4 if op == "FULLY_CONNECTED" else 3
+        code.version = {"FULLY_CONNECTED": 4, "ELU": 1}.get(op, 3)
         self.model.operatorCodes.append(code)
         node.opcodeIndex = len(self.model.operatorCodes) - 1
         node.inputs = [_add(self.model, self.graph, t) for t in inputs]
@@ -80,6 +80,12 @@ class Net:
         )  # fmt: skip
         self._node(f"{kind}_POOL_2D", [self.x], T(shape, self.x.scale, self.x.zero_point), table)
 
+    def elu(self) -> None:
+        """ELU onto the range that is left of the input's."""
+        real = self.x.scale * (127 - self.x.zero_point)
+        scale = (max(real, 0.0) + 1.0) / 255
+        self._node("ELU", [self.x], T(self.x.shape, scale, round(-128 + 1 / scale)))
+
     def residual(self, along: int) -> None:
         """The sum of a tensor and a convolution of it."""
         before = self.x
@@ -106,8 +112,8 @@ class Net:
         return pack(self.model)
 
 
-def random_net(seed: int) -> tuple[bytes, int, int]:
-    """A model, its samples a window, and the stride of its first layer."""
+def random_net(seed: int, *, elu: bool = False) -> tuple[bytes, int, int]:
+    """A model, its samples a window, and the stride of its first layer; `elu` here and there."""
     rng = np.random.default_rng(seed)
     times, channels = int(rng.integers(60, 120)), int(rng.integers(2, 6))
     layout = int(rng.integers(3))
@@ -135,6 +141,8 @@ def random_net(seed: int) -> tuple[bytes, int, int]:
             net.conv(str(rng.choice(kinds)), size, 1, stride, padding, int(rng.integers(1, 7)))
             if net.x.shape[3] > 24:
                 net.conv("Conv2D", 1, 1, 1, SAME, 6)
+        if elu and rng.integers(3):
+            net.elu()
     if rng.integers(5):
         net.head(3)
     return net.pack(), times, first

@@ -11,14 +11,16 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.c.generate import generate
 from export.c.host import HostModel
+from export.reference import has_elu, with_tables
 
 STRICT = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
 def reference(model: bytes, inputs: np.ndarray) -> np.ndarray:
-    """Outputs (N, bytes) of LiteRT's BUILTIN_REF kernels."""
+    """Outputs (N, bytes) of LiteRT's BUILTIN_REF kernels, of ELU by LiteRT's own table."""
     interpreter = Interpreter(
-        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+        model_content=with_tables(model) if has_elu(model) else model,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
     )
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]
