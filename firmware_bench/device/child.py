@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-from types import TracebackType
 from typing import Any, ClassVar
 
 REPLY_TIMEOUT_S = 900
@@ -118,12 +117,7 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended_by: object) -> None:
         self.close()
 
     def _crash(self) -> Crash:

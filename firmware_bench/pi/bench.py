@@ -189,13 +189,7 @@ def check(hello: dict[str, Any], target: Target, host: str, job: dict[str, Any])
     InputError
         Another architecture than the target's, no NumPy, or no runtime for any of the files.
     """
-    machines = _MACHINES.get(target.isa, ())
-    if hello["machine"] not in machines:
-        raise InputError(
-            "another architecture than the target's", where=host, value=hello["machine"],
-            limit=f"{', '.join(machines)} ({target.id})",
-            todo="Name the target that the board is, or connect to the other board.",
-        )  # fmt: skip
+    check_machine(hello, target, host)
     packages = hello["packages"]
     wanted = {
         package
@@ -213,4 +207,15 @@ def check(hello: dict[str, Any], target: Target, host: str, job: dict[str, Any])
             todo="--prepare shows and runs the commands that install it; or do it there by hand:"
             f" python3 -m venv ~/{ENVIRONMENT} && ~/{ENVIRONMENT}/bin/pip install numpy"
             f" {' '.join(sorted(wanted))}.",
+        )  # fmt: skip
+
+
+def check_machine(hello: dict[str, Any], target: Target, host: str) -> None:
+    """Refuse a board of another architecture than the target's."""
+    machines = _MACHINES.get(target.isa, ())
+    if hello["machine"] not in machines:
+        raise InputError(
+            "another architecture than the target's", where=host, value=hello["machine"],
+            limit=f"{', '.join(machines)} ({target.id})",
+            todo="Name the target that the board is, or connect to the other board.",
         )  # fmt: skip

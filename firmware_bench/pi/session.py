@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from firmware_bench.device import keeper
@@ -147,12 +146,7 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended_by: object) -> None:
         self.close()
 
     def _judge(self, answer: dict[str, Any]) -> None:
