@@ -9,7 +9,7 @@ import onnx
 
 from export import ir, onnx_axes, onnx_layers, onnx_shapes
 from export.onnx_reader import Reader, refuse
-from targets.errors import InputError
+from export.untrusted import load_onnx
 
 _HANDLERS: dict[str, Callable[[Reader, onnx.NodeProto], None]] = {
     "Conv": onnx_layers.conv,
@@ -66,7 +66,7 @@ def read(model: onnx.ModelProto | Path) -> ir.Graph:
         An operator, shape or padding that the targets' integer kernels do not have; the message
         names node, operator, value and remedy.
     """
-    proto = _load(model) if isinstance(model, Path) else model
+    proto = load_onnx(model, trial=False) if isinstance(model, Path) else model
     reader = Reader(proto)
     _check_operators(proto)
     for node in proto.graph.node:
@@ -84,12 +84,3 @@ def _check_operators(proto: onnx.ModelProto) -> None:
     if rest:
         todo += f" Missing too: {', '.join(rest)}."
     raise refuse(lacking[0], "is not an operator of the targets", todo=todo)
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except FileNotFoundError:
-        raise InputError("ONNX file not found", where=path, todo="Check the path.") from None
-    except Exception as err:  # protobuf's own error type is not public
-        raise InputError(f"file is not a readable ONNX model: {err}", where=path) from None
