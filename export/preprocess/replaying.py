@@ -173,5 +173,5 @@ def _c(
         noise = (values - golden["eeg"]).std() if values.shape == golden["eeg"].shape else np.inf
         snr = float(20 * np.log10(golden["eeg"].std() / noise)) if noise > 0 else None
     bound = BOUNDS["counts_steps"]
-    figures = {"error_steps": error / step, "bound_steps": bound, "snr_db": snr}
+    figures = {"error": error / step, "bound": bound, "unit": "steps", "snr_db": snr}
     return what, figures, _below(error / step, bound)
