@@ -63,6 +63,7 @@ def count(
     caches: bool = True,
     env: Mapping[str, str] | None = None,
     timeout_s: float = 600,
+    keep: Path | None = None,
 ) -> Counts:
     """Run a program on an emulated board and count the region that it marks.
 
@@ -79,6 +80,8 @@ def count(
         Further variables of the program.
     timeout_s : float
         Seconds after which the program is killed.
+    keep : Path, optional
+        Gets the region's file, which :func:`read` and ``firmware_bench.estimate`` read.
 
     Raises
     ------
@@ -99,6 +102,9 @@ def count(
                 value=f"{len(regions)} regions", limit="1",
                 todo="Surround the inferences by close(-20816) and close(-20817).",
             )  # fmt: skip
+        if keep is not None:
+            with atomic_path(keep) as part:
+                shutil.copyfile(regions[0], part)
         peak = int(out.with_suffix(".memory").read_text(encoding="ascii"))
         return read(regions[0], peak, finished.stdout)
 

@@ -73,6 +73,7 @@ class Front:
         """Listen no more (connections are refused) and reset those that stand."""
         if self._listener is not None:
             listener, self._listener = self._listener, None
+            listener.shutdown(socket.SHUT_RDWR)  # at once, though a thread waits on it
             listener.close()
         self.reset()
 

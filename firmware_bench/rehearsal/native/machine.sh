@@ -49,6 +49,7 @@ else
   mount --bind "$HOME_DIR" home/pi
 fi
 mount --rbind /dev dev
+mount -t tmpfs shm dev/shm
 mount -t proc proc proc 2>/dev/null || mount --rbind /proc proc
 mount --rbind /sys sys
 
