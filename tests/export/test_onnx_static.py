@@ -44,12 +44,15 @@ def windows():
 
 
 def compare(path, int8, windows):
-    """Balanced accuracies, agreement of the decisions, cosine of the logits."""
+    """Accuracies, agreement of the decisions, cosine of the logits."""
     x, y = windows
     full, found = OnnxModel(path).run(x), OnnxModel(int8).run(x)
     cosine = float((full * found).sum() / np.linalg.norm(full) / np.linalg.norm(found))
     right = [(out.argmax(1) == y).mean() for out in (full, found)]
-    return *right, (full.argmax(1) == found.argmax(1)).mean(), cosine
+    agreement = (full.argmax(1) == found.argmax(1)).mean()
+    print(f"{path.stem}: accuracy {right[0]:.3f} -> {right[1]:.3f}, agreement {agreement:.3f}, "
+          f"cosine {cosine:.4f}")  # fmt: skip
+    return *right, agreement, cosine
 
 
 @pytest.mark.parametrize("method", onnx_static.METHODS)
