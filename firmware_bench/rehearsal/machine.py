@@ -124,10 +124,16 @@ class Machine:
             # For the guest alone: no program of this machine is to preload it.
             guests = f"LD_PRELOAD={_FAKETIME},FAKETIME={self.clock_offset},DONT_FAKE_MONOTONIC=1"
             variables["QEMU_SET_ENV"] = guests
+        if self._process is None:
+            raise InputError("the emulated machine is not running", where=self.board_id)
+        first = self._ready.read_text(encoding="ascii").strip()
+        enter = ("/usr/bin/nsenter", "--preserve-credentials", "--user", "--target")
         return [
             *("/usr/bin/env", "-i", *(f"{name}={value}" for name, value in variables.items())),
-            *("/usr/bin/nsenter", "--target", self._ready.read_text(encoding="ascii").strip()),
-            *("--user", "--mount", "--pid", "--uts", "--root", "--wd", "--preserve-credentials"),
+            # In two steps, or a plain user may not: where the mounts are made one is root, and
+            # from there on user 1000.
+            *(*enter, str(self._process.pid), "--mount", "--uts"),
+            *(*enter, first, "--pid", "--root", "--wd"),
         ]
 
     def _launch(self, settings: dict[str, str]) -> None:
