@@ -25,8 +25,6 @@ from distill.folder import RunFolder, open_folder
 from distill.recipe import FilesData, Recipe, load_recipe
 from distill.recordings import read_raw
 from distill.signal import SignalSpec
-from distill.stages import load_student
-from distill.students import student_columns
 from export.preprocess.compare import against_offline, align, cut_both
 from export.preprocess.definition import Preprocessor
 from export.preprocess.design import design
@@ -64,6 +62,9 @@ def errors(
 def decisions(run: RunFolder, data: FilesData, kind: str, order: int) -> dict[str, Any]:
     """Agreement and accuracies of the distilled students over the test subjects' recordings."""
     import torch
+
+    from distill.stages import load_student
+    from distill.students import student_columns
 
     signal, recipe = run.windows.signal, run.recipe
     test = set(run.splits["test"].subject.tolist())

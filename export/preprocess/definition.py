@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from distill.recordings import reference_index
 from distill.signal import VOLTS_PER_UNIT, SignalSpec
 from targets.errors import InputError
 from targets.files import read_json, write_json
@@ -154,8 +155,6 @@ class Preprocessor(BaseModel):
             return None
         if self.signal.reference == "average":
             return -1
-        from distill.recordings import reference_index
-
         return reference_index(self.signal)
 
     def mixing(self) -> NDArray[np.float64]:

@@ -1,3 +1,4 @@
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_windows_slide_by_the_hop(n_times, hop):
 def test_the_module_stands_alone(tmp_path):
     """As on a Pi: only this file and the definition, no package of dlink, no scipy."""
     text = Path(streaming.__file__).read_text()
+    ast.parse(text, feature_version=(3, 9))
     (tmp_path / "preprocessing.py").write_text(text)
     chain().write(tmp_path / "preprocessing.json")
     x = eeg(6, 300, 500.0)
