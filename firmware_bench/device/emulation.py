@@ -1,14 +1,19 @@
-"""Is this the board, or something that pretends to be it? Its milliseconds would mean nothing."""
+"""Is this the board, or something that pretends to be it? Its milliseconds would mean nothing.
+
+An emulator of the system calls (qemu-user) runs on another machine's kernel, and that shows: its
+own code is mapped beside ours, the kernel's name is not the one it gives, there is no vDSO.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import struct
 from pathlib import Path
 
 #: Set by who starts the runner in an emulator on purpose.
 MARK = "DLINK_EMULATED"
-_MAP_LINES = 400
+_AT_SYSINFO_EHDR = 33  # getauxval(3): where the vDSO lies; every 64-bit ARM kernel gives one
 
 
 def signs(root: Path = Path("/")) -> list[str]:
@@ -16,26 +21,45 @@ def signs(root: Path = Path("/")) -> list[str]:
     found = []
     if os.environ.get(MARK) == "1":
         found.append(f"{MARK}=1 is set")
+    found += [f"{name} is set" for name in sorted(os.environ) if name.startswith("QEMU_")]
     for name in ("maps", "smaps"):  # qemu-user rewrites the first, older ones not the second
-        if any("qemu" in line for line in _lines(root / "proc/self" / name)):
-            found.append(f"qemu in /proc/self/{name}")
+        text = _text(root / "proc/self" / name)
+        if "qemu" in text or (_is_arm() and "x86-64" in text):
+            found.append(f"an emulator in /proc/self/{name}")
             break
-    info = "\n".join(_lines(root / "proc/cpuinfo"))
-    machine = platform.machine()
-    if machine.startswith(("arm", "aarch")) and "CPU implementer" not in info:
-        found.append(f"machine {machine}, but /proc/cpuinfo is of another processor")
+    if _is_arm():
+        found += _arm_signs(root)
     compatible = _text(root / "proc/device-tree/compatible")
     if "qemu" in compatible or "dummy-virt" in compatible:
         found.append("a virtual board in /proc/device-tree/compatible")
     return found
 
 
-def _lines(path: Path) -> list[str]:
+def _is_arm() -> bool:
+    return platform.machine().startswith(("arm", "aarch"))
+
+
+def _arm_signs(root: Path) -> list[str]:
+    found = []
+    if "CPU implementer" not in _text(root / "proc/cpuinfo"):
+        found.append(f"machine {platform.machine()}, but /proc/cpuinfo is of another processor")
+    kernel = _text(root / "proc/sys/kernel/osrelease").strip()
+    if kernel and kernel != platform.release():
+        found.append(f"the kernel says {platform.release()}, /proc says {kernel}")
+    if platform.machine() == "aarch64" and not _has_vdso(root):
+        found.append("no vDSO in the auxiliary vector")
+    return found
+
+
+def _has_vdso(root: Path) -> bool:
+    """Whether the auxiliary vector names a vDSO; taken for granted if it cannot be read."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as handle:
-            return [line for line, _ in zip(handle, range(_MAP_LINES))]
+        data = (root / "proc/self/auxv").read_bytes()
     except OSError:
-        return []
+        return True
+    size = 2 * struct.calcsize("L")
+    pairs = struct.iter_unpack("LL", data[: len(data) // size * size])
+    return not data or any(kind == _AT_SYSINFO_EHDR for kind, _ in pairs)
 
 
 def _text(path: Path) -> str:

@@ -1,5 +1,7 @@
 """What a board's files say, and what speaks for an emulator."""
 
+import struct
+
 import pytest
 
 from firmware_bench.device import board, emulation, power
@@ -72,8 +74,8 @@ def test_a_board_that_tells_nothing_gives_none_not_zeros(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("proc/self/maps", "x /usr/bin/qemu-aarch64", "qemu in /proc/self/maps"),
-        ("proc/self/smaps", "x /usr/bin/qemu-arm-static", "qemu in /proc/self/smaps"),
+        ("proc/self/maps", "x /usr/bin/qemu-aarch64", "emulator in /proc/self/maps"),
+        ("proc/self/smaps", "x\n" * 10_000 + "/usr/bin/qemu-arm", "emulator in /proc/self/smaps"),
         ("proc/device-tree/compatible", "linux,dummy-virt\0", "virtual board"),
     ],
 )
@@ -88,11 +90,36 @@ def test_an_emulator_may_say_so_itself(root, monkeypatch):
     assert emulation.signs(root) == ["DLINK_EMULATED=1 is set"]
 
 
-def test_an_arm_machine_with_another_processors_cpuinfo_is_none(root, monkeypatch):
+def auxv(*pairs):
+    return b"".join(struct.pack("LL", *pair) for pair in (*pairs, (0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("proc/cpuinfo", b"vendor_id : GenuineIntel\n", "another processor"),
+        ("proc/sys/kernel/osrelease", b"6.18.1-generic\n", "the kernel says 6.6.51, /proc says"),
+        ("proc/self/auxv", auxv((6, 4096), (16, 0xFF)), "no vDSO"),
+        ("proc/self/smaps", b"7f00-7f01 r-xp /lib64/ld-linux-x86-64.so.2\n", "emulator in"),
+    ],
+)
+def test_an_arm_program_on_another_machines_kernel_betrays_itself(
+    root, monkeypatch, name, content, words
+):
     monkeypatch.setattr(emulation.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(emulation.platform, "release", lambda: "6.6.51")
+    (root / "proc/self/auxv").write_bytes(auxv((33, 0x7FFF0000), (6, 4096)))
     assert emulation.signs(root) == []
-    (root / "proc/cpuinfo").write_text("vendor_id : GenuineIntel\n")
-    assert "another processor" in emulation.signs(root)[0]
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    assert len(emulation.signs(root)) == 1
+    assert words in emulation.signs(root)[0]
+
+
+def test_the_emulators_own_variables_betray_it(root, monkeypatch):
+    monkeypatch.setenv("QEMU_CPU", "cortex-a76")
+    assert emulation.signs(root) == ["QEMU_CPU is set"]
 
 
 @pytest.mark.parametrize(
