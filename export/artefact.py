@@ -16,6 +16,7 @@ from distill.windows import Windows
 from export import manifest
 from export.c.generate import GeneratedLibrary, generate
 from export.describe import Made, describe
+from export.formats import wanted
 from export.golden import Golden
 from export.models import Models, teacher_of
 from export.options import Options
@@ -32,6 +33,8 @@ from targets.files import atomic_path, check_writable, write_json
 
 Say = Callable[[str], None]
 CODE_NAME = "dlink-model"
+# Formats whose scales the runtime chooses while it runs: no step of ours can mend them.
+MAY_FAIL = ("dynamic.tflite",)
 
 
 class ParityFailureError(Exception):
@@ -172,7 +175,8 @@ class _Builder:
             )
         for what, result in replay(part):
             self.say(f"parity {what}: {'passed' if result.passed else 'FAILED'}")
-            self.parities.append((what, result))
+            if not self._dropped(part, what, result):
+                self.parities.append((what, result))
         failed = [(what, "; ".join(r.failed)) for what, r in self.parities if not r.passed]
         for check in (self.preprocessing or {}).get("checks", []):
             if check["passed"] is False:
@@ -181,6 +185,17 @@ class _Builder:
             raise ParityFailureError(failed)
         rows = [{"what": what, **result.as_dict()} for what, result in self.parities]
         write_json(part / "parity.json", rows)
+
+    def _dropped(self, part: Path, what: str, result: ParityResult) -> bool:
+        """Leave out a form that a runtime rounds by itself, if that went wrong and none asked."""
+        asked = wanted(self.options.formats, self.targets)
+        name = what.removeprefix("student.")
+        if result.passed or name not in MAY_FAIL or asked.get(name) != "":
+            return False
+        reason = f"parity: {'; '.join(result.failed)}"
+        self.say(f"left out {name}: {reason}")
+        self.models.drop(part, name, reason)
+        return True
 
     def describe(self, part: Path) -> manifest.Manifest:
         """Labels, training record, card and manifest; returns the manifest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -95,7 +95,10 @@ class Models:
             if "fp32.tflite" in made:
                 (part / "student.fp32.tflite").write_bytes(tflite.write_fp32(graph))
             if "dynamic.tflite" in made:
-                (part / "student.dynamic.tflite").write_bytes(tflite.write_dynamic(graph))
+                # Its values are rounded while it runs, so channels of like ranges help here too.
+                same = self.quantised is not None and not self.quantised.report.get("changed")
+                best = self.quantised.graph if self.quantised is not None and same else graph
+                (part / "student.dynamic.tflite").write_bytes(tflite.write_dynamic(best))
         if self.quantised is not None:
             self._write_integers(part, self.quantised)
         elif self.calibration is not None:
@@ -130,6 +133,12 @@ class Models:
         from export.onnx_static import quantise_static
 
         return lambda: quantise_static(self.fp32, windows.x, unsigned=unsigned)
+
+    def drop(self, part: Path, name: str, reason: str) -> None:
+        """Take back a format that nobody asked for by name."""
+        (part / FORMATS[name].file).unlink()
+        kept = tuple(other for other in self.plan.formats if other != name)
+        self.plan = replace(self.plan, formats=kept, left_out={**self.plan.left_out, name: reason})
 
     def write_teacher(self, part: Path, teacher: nn.Module, teacher_hash: str) -> None:
         """The teacher as float32 ONNX."""
