@@ -10,6 +10,7 @@ from export.sources.arguments import parse_arguments
 from export.sources.base import Source
 from export.sources.braindecode import PREFIX as BRAINDECODE
 from export.sources.braindecode import open_braindecode
+from export.sources.data import Given
 from export.sources.module import PREFIX as MODULE
 from export.sources.module import open_module
 from export.sources.onnx_file import SUFFIX as ONNX
@@ -56,18 +57,19 @@ def open_source(
         None of the four, an option that does not belong to the kind, or what the kind refuses.
     """
     named = parse_arguments(arguments)
+    given = Given(weights, data, signal, named)
     if Path(text).is_dir():
         _refuse("a run folder", weights=weights, data=data, signal=signal, arguments=named)
         return open_run(Path(text), arm)
     if arm != "distilled":
         raise InputError("only a run has arms", where="--arm", value=arm, todo="Leave it out.")
     if text.startswith(BRAINDECODE):
-        return open_braindecode(text, weights, data=data, signal=signal, arguments=named)
+        return open_braindecode(text, given)
     if text.endswith(ONNX):
         _refuse("an ONNX file", weights=weights, arguments=named)
-        return open_onnx(Path(text), data=data, signal=signal)
+        return open_onnx(Path(text), given)
     if _is_factory(text):
-        return open_module(text, weights, data=data, signal=signal, arguments=named)
+        return open_module(text, given)
     raise _unknown(text)
 
 

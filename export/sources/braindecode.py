@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from distill.braindecode_import import braindecode_models
 from distill.recipe.student import BASELINES, GIVEN
 from export.sources.base import Source
-from export.sources.data import Data, find_data
+from export.sources.data import Data, Given
 from export.sources.torch_model import Named, class_names, needs_weights, source_of
 from targets.errors import InputError
 from targets.target import suggestion
@@ -20,22 +19,11 @@ from targets.target import suggestion
 PREFIX = "braindecode:"
 
 
-def open_braindecode(
-    text: str,
-    weights: Path | None,
-    *,
-    data: Path | None = None,
-    signal: Path | None = None,
-    arguments: Mapping[str, Any] | None = None,
-) -> Source:
+def open_braindecode(text: str, given: Given) -> Source:
     """The model "braindecode:NAME", built for the contract's window.
 
-    Parameters
-    ----------
-    weights : its state dict. Where the file lies in a run folder of dlink-distill, that run gives
-        windows and contract, and the arguments of a baseline of this class.
-    data, signal : see :func:`export.sources.data.find_data`.
-    arguments : keyword arguments of the class, beside those that the contract decides.
+    Where its weights lie in a run folder of dlink-distill, that run gives windows and contract, and
+    the arguments of a baseline of this class.
 
     Raises
     ------
@@ -45,11 +33,11 @@ def open_braindecode(
     """
     name = text.removeprefix(PREFIX)
     kind = _class(name, text)
-    file = needs_weights(weights, text)
-    found = find_data(data, signal, file)
-    given = arguments or _arguments(name, found)
-    model = build(kind, text, found, given)
-    return source_of(model, Named("braindecode", text, name.lower(), given), found, file)
+    weights = needs_weights(given.weights, text)
+    found = given.find_data()
+    arguments = given.arguments or _arguments(name, found)
+    model = build(kind, text, found, arguments)
+    return source_of(model, Named("braindecode", text, name.lower(), arguments), found, weights)
 
 
 def build(kind: Any, text: str, data: Data, arguments: Mapping[str, Any]) -> nn.Module:

@@ -29,6 +29,27 @@ _FORMS = "a run folder, a folder of Windows.save with splits.json, or an .npz fi
 
 
 @dataclass(frozen=True)
+class Given:
+    """What the command line says of a model beside its name; each kind takes what it needs.
+
+    Attributes
+    ----------
+    weights : of a network: .safetensors, or a file of torch.save.
+    data, signal : windows, and the contract where they do not hold it; see :func:`find_data`.
+    arguments : keyword arguments of the network's class or factory.
+    """
+
+    weights: Path | None = None
+    data: Path | None = None
+    signal: Path | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def find_data(self) -> Data:
+        """The windows and the contract; see :func:`find_data`."""
+        return find_data(self.data, self.signal, self.weights)
+
+
+@dataclass(frozen=True)
 class Data:
     """What is known of the model's input.
 

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from distill.teachers.factory import make_module
 from export.sources.base import Source
-from export.sources.data import find_data
+from export.sources.data import Given
 from export.sources.torch_model import Named, class_names, needs_weights, source_of
 from targets.errors import InputError
 
 PREFIX = "module:"
 
 
-def open_module(
-    text: str,
-    weights: Path | None,
-    *,
-    data: Path | None = None,
-    signal: Path | None = None,
-    arguments: Mapping[str, Any] | None = None,
-) -> Source:
+def open_module(text: str, given: Given) -> Source:
     """The network that a factory makes: "module:FILE.py:factory" or "package.module:factory".
 
     The factory gets what it has parameters for of n_chans, n_times, n_outputs, sfreq, ch_names and
-    chs_info. Importing it runs its code.
-
-    Parameters
-    ----------
-    weights : state dict of what the factory returns.
-    data, signal : see :func:`export.sources.data.find_data`.
-    arguments : further keyword arguments of the factory.
+    chs_info, and the arguments that are given. Importing it runs its code.
 
     Raises
     ------
@@ -43,15 +28,15 @@ def open_module(
     source, _, factory = path.rpartition(":")
     if source.endswith(".py") and not Path(source).is_file():
         raise InputError("no such file", where=source, todo="Check the path.")
-    file = needs_weights(weights, text)
-    found = find_data(data, signal, file)
-    given = dict(arguments or {})
+    weights = needs_weights(given.weights, text)
+    found = given.find_data()
     try:
-        model = make_module(path, given, found.signal, len(class_names(found)))
+        model = make_module(path, given.arguments, found.signal, len(class_names(found)))
     except InputError as err:
         # In the words of this command: the factory names the recipe's keys.
         where = "--model-args" if str(err.where).endswith("arguments") else text
         raise InputError(
             err.what, where=where, value=err.value, limit=err.limit, todo=err.todo
         ) from err
-    return source_of(model, Named("module", text, factory.lower(), given), found, file)
+    named = Named("module", text, factory.lower(), given.arguments)
+    return source_of(model, named, found, weights)

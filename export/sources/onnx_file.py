@@ -11,7 +11,7 @@ import onnx
 
 from export.runtimes import OnnxModel
 from export.sources.base import Source
-from export.sources.data import Data, find_data
+from export.sources.data import Data, Given
 from export.sources.torch_model import safe_name
 from export.untrusted import load_onnx
 from targets.errors import InputError
@@ -24,14 +24,10 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLi
 _SAME = 1e-4  # of the largest logit: what simplifying may change by another order of sums
 
 
-def open_onnx(path: Path, *, data: Path | None = None, signal: Path | None = None) -> Source:
+def open_onnx(path: Path, given: Given) -> Source:
     """A float model from an ONNX file, which is treated as a hostile one until it is checked.
 
     Its reference outputs are onnxruntime's; `proto` is the simplified model.
-
-    Parameters
-    ----------
-    data, signal : see :func:`export.sources.data.find_data`.
 
     Raises
     ------
@@ -44,7 +40,7 @@ def open_onnx(path: Path, *, data: Path | None = None, signal: Path | None = Non
     _check_float(proto, path)
     entry = _only(_inputs(proto), "input", path)
     shape = _shape(entry, path)
-    found = find_data(data, signal, None)
+    found = given.find_data()
     _check_window(shape, found, f"{path}: input {entry.name!r}")
     simple = _simplified(proto, shape, path)
     n_outputs = _n_outputs(simple, path)
