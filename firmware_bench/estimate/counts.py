@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from targets.errors import InputError
 
@@ -53,6 +54,32 @@ class Counts:
     def footprint_bytes(self) -> int:
         """Bytes fetched from memory in one inference."""
         return self.dram_lines * LINE_BYTES
+
+
+class Counted(Protocol):
+    """What :func:`firmware_bench.rehearsal.count.count` returns, as far as it is used here."""
+
+    @property
+    def instructions(self) -> int:
+        """Executed instructions."""
+
+    @property
+    def dram_lines(self) -> int:
+        """Lines that no cache held."""
+
+    @property
+    def l1_misses(self) -> int:
+        """Lines that the first-level data cache did not hold."""
+
+    @property
+    def blocks(self) -> list[tuple[bytes, int]]:
+        """Code of each block and how often it ran."""
+
+
+def of(counted: Counted, *, threads: int = 1) -> Counts:
+    """Take over one counted region with one inference in it."""
+    blocks = merge(Block(code, times) for code, times in counted.blocks)
+    return Counts(blocks, counted.instructions, counted.dram_lines, counted.l1_misses, threads)
 
 
 def merge(blocks: Iterable[Block]) -> tuple[Block, ...]:

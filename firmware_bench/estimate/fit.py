@@ -39,8 +39,10 @@ TERMS: dict[str, Callable[[Row], float]] = {
 MEMORY_TERMS = frozenset({"lines"})
 _COUNTED = frozenset({"lines", "misses"})
 
-#: The model in use (chosen by the tables of docs/estimates.md), and the one without llvm-mca.
-CHOSEN = ("cycles", "branches", "misses", "lines")
+#: The model in use (chosen by the tables of docs/estimates.md), the one for code with more branches
+#: than any fitted network, and the one without llvm-mca.
+CHOSEN = ("cycles", "floats", "branches", "misses", "lines")
+PLAIN = ("cycles", "misses", "lines")
 BY_INSTRUCTIONS = ("instructions", "lines")
 
 

@@ -24,6 +24,8 @@ OTHER_RUNTIMES = 0.35
 ATTENTION = (0.6, 3.0)
 #: How far beyond the fitted networks a count may lie: students are smaller than image networks.
 SMALLER, LARGER, DENSER = 100.0, 4.0, 2.0
+#: Beyond this many times the fitted share of branches their constant is not trusted.
+BRANCHIER = 1.25
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ class LatencyModel:
     source : str
     own : bool
         Whether the constants come from measurements of one's own networks and runtime.
+    branch_share : float
+        Largest share of branches among the fitted networks.
+    plain : LatencyModel or None
+        What takes over for code with a larger share of branches.
     """
 
     board: str
@@ -89,6 +95,8 @@ class LatencyModel:
     lines_per_instruction: tuple[float, float]
     source: str
     own: bool = False
+    branch_share: float = 1.0
+    plain: LatencyModel | None = None
 
     @property
     def core(self) -> str:
@@ -118,7 +126,14 @@ class LatencyModel:
     def scaled(self, factor: float, *, error: float, source: str) -> LatencyModel:
         """Return the model with all constants times `factor`."""
         terms = tuple((name, value * factor) for name, value in self.terms)
-        return replace(self, terms=terms, error=error, source=source)
+        plain = self.plain and self.plain.scaled(factor, error=error, source=source)
+        return replace(self, terms=terms, error=error, source=source, plain=plain)
+
+    def suited(self, *rows: Row) -> LatencyModel:
+        """Return this model, or the plain one if a row has a larger share of branches."""
+        limit = BRANCHIER * self.branch_share
+        branchy = any(row.branch_share > limit for row in rows)
+        return self.plain if branchy and self.plain is not None else self
 
     def band(self, runtime: str, attention: bool) -> Band:
         """Range of true time / estimate for a network of that runtime."""
@@ -138,7 +153,8 @@ class LatencyModel:
         Parameters
         ----------
         counts : Counts
-            Counted under emulation of this board's core, in a warm process.
+            One inference under emulation of this board's core, in a warm process, with caches that
+            are empty where it begins: so were the counts that the constants were fitted to.
         runtime : str
             Name and version of what was counted ("litert 2.3.0").
         attention : bool
@@ -151,11 +167,12 @@ class LatencyModel:
         reason = self._outside(counts)
         if reason:
             return Estimate(None, None, None, self.name, runtime, False, reason)
-        parts = self.parts(row)
+        used = self.suited(row)
+        parts = used.parts(row)
         ms = sum(value for _, value in parts)
-        band = self.band(runtime, attention)
+        band = used.band(runtime, attention)
         return Estimate(
-            ms, ms * band.low, ms * band.high, self.name, runtime, True, "", band.text, parts
+            ms, ms * band.low, ms * band.high, used.name, runtime, True, "", band.text, parts
         )
 
     def row(self, counts: Counts, *, model: str = "", ms: float = 1.0) -> Row:
@@ -216,6 +233,10 @@ def build(board: str, terms: tuple[str, ...], rows: tuple[Row, ...], source: str
         (min(counts), max(counts)),
         (min(dense, default=0.0), max(dense, default=0.0)),
         source,
+        branch_share=max(row.branch_share for row in own),
+        plain=build(board, fit.PLAIN, rows, f"{source}, without branches")
+        if "branches" in terms
+        else None,
     )
 
 

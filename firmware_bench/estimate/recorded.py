@@ -44,7 +44,8 @@ class Row:
     classes : dict of str to int
         Executed instructions by class.
     dram_lines, l1_misses : int or None
-        Lines of 64 bytes by the cache model, in the second inference of a process.
+        Lines of 64 bytes by the cache model, in the second inference of a process, with caches
+        that are empty where it begins.
     """
 
     board: str
@@ -55,6 +56,11 @@ class Row:
     classes: dict[str, int] = field(default_factory=dict)
     dram_lines: int | None = None
     l1_misses: int | None = None
+
+    @property
+    def branch_share(self) -> float:
+        """Branches / instructions; 0 where the classes were not counted."""
+        return self.classes.get("branch", 0) / self.instructions
 
     @property
     def family(self) -> str:

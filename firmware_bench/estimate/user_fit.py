@@ -73,6 +73,7 @@ def refit(base: LatencyModel, rows: Sequence[Row]) -> UserFit:
         :data:`NONSENSE` times off, or times that contradict each other as much.
     """
     _check(base, rows)
+    base = base.suited(*rows)
     ratios = np.array([row.ms / _predict(base, row) for row in rows])
     _check_ratios(rows, ratios)
     factor = float(np.median(ratios))
@@ -88,7 +89,8 @@ def refit(base: LatencyModel, rows: Sequence[Row]) -> UserFit:
     found = base.scaled(factor, error=error, source=source)
     if constants is not None:
         found = replace(found, terms=tuple(constants.items()))
-    found = replace(found, **_widened(base, rows), own=True)
+    plain = found.plain and replace(found.plain, own=True)
+    found = replace(found, **_widened(base, rows), own=True, plain=plain)
     names = [row.model for row in rows]
     return UserFit(
         found,
@@ -105,6 +107,7 @@ def _widened(base: LatencyModel, rows: Sequence[Row]) -> dict[str, Any]:
     dense = [(row.dram_lines or 0) / row.instructions for row in rows]
     return {
         "instructions": (min(base.instructions[0], *counts), max(base.instructions[1], *counts)),
+        "branch_share": max(base.branch_share, *(row.branch_share for row in rows)),
         "lines_per_instruction": (
             min(base.lines_per_instruction[0], *dense),
             max(base.lines_per_instruction[1], *dense),
@@ -194,6 +197,7 @@ def save(path: Path, found: UserFit) -> None:
         "schema_version": SCHEMA_VERSION, "board": one.board, "kind": found.kind,
         "terms": dict(one.terms), "error": one.error, "instructions": list(one.instructions),
         "lines_per_instruction": list(one.lines_per_instruction), "source": one.source,
+        "branch_share": one.branch_share, "plain": dict(one.plain.terms) if one.plain else None,
         "left_out": dict(found.errors), "by_published": dict(found.before),
     })  # fmt: skip
 
@@ -210,17 +214,25 @@ def load(path: Path) -> LatencyModel:
     try:
         if data["schema_version"] != SCHEMA_VERSION or data["board"] not in MACHINES:
             raise ValueError
-        terms = tuple((str(name), float(value)) for name, value in data["terms"].items())
-        if not terms or not all(n in fit.TERMS and math.isfinite(v) and v >= 0 for n, v in terms):
-            raise ValueError
         ranges = [tuple(map(float, data[key])) for key in ("instructions", "lines_per_instruction")]
         (low, high), (thin, dense) = ranges
-        return LatencyModel(
-            data["board"], terms, float(data["error"]), (low, high), (thin, dense),
-            str(data["source"]), own=True,
+        one = LatencyModel(
+            data["board"], _terms(data["terms"]), float(data["error"]), (low, high), (thin, dense),
+            str(data["source"]), own=True, branch_share=float(data["branch_share"]),
         )  # fmt: skip
+        if data["plain"] is None:
+            return one
+        plain = replace(one, terms=_terms(data["plain"]), branch_share=1.0)
+        return replace(one, plain=plain)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise InputError("not a fit of this version", where=path, todo="Fit again.") from None
+
+
+def _terms(data: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    terms = tuple((name, float(value)) for name, value in data.items())
+    if not terms or not all(n in fit.TERMS and math.isfinite(v) and v >= 0 for n, v in terms):
+        raise ValueError
+    return terms
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,5 +1,7 @@
 """The counting plugin's file becomes blocks and totals; words become text and classes."""
 
+from types import SimpleNamespace
+
 import pytest
 from aarch64_words import BNE, FMLA, JUNK, LDR, MUL, SDOT, STR, SUBS, code
 
@@ -20,6 +22,14 @@ def test_the_plugins_file_is_read_and_equal_code_is_one_block(tmp_path):
     assert (found.instructions, found.dram_lines, found.l1_misses) == (50, 2, 4)
     assert found.footprint_bytes == 128
     assert found.blocks[0].instructions == 2
+
+
+def test_a_rehearsals_counts_are_taken_over():
+    blocks = [(code(FMLA), 10), (code(LDR), 3), (code(FMLA), 10)]
+    region = SimpleNamespace(instructions=23, dram_lines=2, blocks=blocks, l1_misses=4)
+    found = counts.of(region, threads=4)
+    assert found.blocks == (Block(code(FMLA), 20), Block(code(LDR), 3))
+    assert (found.instructions, found.dram_lines, found.l1_misses, found.threads) == (23, 2, 4, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """Fit of the latency model: known constants come back, and what is left out is not seen."""
 
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +11,7 @@ from firmware_bench.estimate import fit, recorded
 from firmware_bench.estimate.recorded import MACHINES, Row
 from targets.errors import InputError
 
+REFERENCE = Path(os.environ.get("DLINK_REFERENCE", "../shared/reference")) / "pi"
 TRUE = {"cycles": 1.2, "lines": 20.0}
 
 
@@ -99,6 +104,25 @@ def test_the_recorded_rows_are_whole():
         if one.dram_lines is not None:
             assert 0 <= one.dram_lines <= one.l1_misses
     assert "BSD-3-Clause" in data.sources[0]
+
+
+def test_the_recorded_rows_are_those_of_the_reference():
+    if not REFERENCE.exists():
+        pytest.skip("no data: set DLINK_REFERENCE to the folder of reference models")
+    published = json.loads((REFERENCE / "ncnn.json").read_text())
+    for board, name in (
+        ("rpi-zero2w", "zero2w"),
+        ("rpi3b+", "3b+"),
+        ("rpi4b", "4b"),
+        ("rpi5", "5"),
+    ):
+        counted = json.loads((REFERENCE / f"mca_{name.strip('+')}.json").read_text())
+        own = {row.model: row for row in recorded.load().rows if row.board == board}
+        assert own.keys() == counted.keys() & published[name]["1"].keys()
+        for model, one in own.items():
+            assert one.ms == published[name]["1"][model][0]
+            assert one.instructions == counted[model]["insns"]
+            assert one.cycles == pytest.approx(counted[model]["cycles"], abs=1)
 
 
 def test_a_network_and_its_int8_form_are_one_family():

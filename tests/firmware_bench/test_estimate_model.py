@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from aarch64_words import FMLA, LDR, SUBS, code
+from aarch64_words import BNE, FMLA, LDR, SUBS, code
 
 from firmware_bench.estimate import fit, mca, model, recorded
 from firmware_bench.estimate.counts import Block, Counts
@@ -114,6 +114,29 @@ def test_instructions_alone_have_the_wider_error():
         assert by_instructions(board).error >= model.published(board, cycles=True).error * 0.8
     rows = fit.usable(recorded.load().rows, ("lines",))
     assert fit.held_out(rows, fit.BY_INSTRUCTIONS).p90 > fit.held_out(rows, fit.CHOSEN).p90
+
+
+def test_code_with_more_branches_than_any_fitted_network_gets_the_plain_model():
+    one = model.published("rpi-zero2w", cycles=True)
+    assert one.plain is not None
+    few, many = (
+        recorded.Row("rpi-zero2w", "x", 1.0, 1e8, 1e8, {"branch": n}, 10**6, 10**6)
+        for n in (3_000_000, 20_000_000)
+    )
+    assert one.suited(few) is one
+    assert one.suited(many) is one.plain
+    assert one.suited(few, many) is one.plain
+    assert "without branches" in one.plain.name
+    assert "branches" not in dict(one.plain.terms)
+    assert by_instructions().plain is None
+
+
+@pytest.mark.skipif(not mca.available(), reason="no llvm-mca-19")
+def test_the_estimate_names_the_model_that_it_used():
+    loop = Counts((Block(code(LDR, SUBS, BNE), 10_000_000),), 30_000_000, 100_000, 200_000)
+    found = model.published("rpi4b").estimate(loop, runtime="litert")
+    assert found.valid
+    assert "without branches" in found.model
 
 
 def test_a_scaled_model_keeps_its_ranges():

@@ -86,6 +86,17 @@ def test_a_saved_fit_is_the_same_model(tmp_path):
     assert user_fit.load(tmp_path / "fit.json") == found.model
 
 
+def test_the_plain_model_is_scaled_and_saved_with_the_other(tmp_path):
+    base = model.published("rpi4b", cycles=True)
+    found = user_fit.refit(base, [times(row(1), 1.25)])
+    user_fit.save(tmp_path / "fit.json", found)
+    loaded = user_fit.load(tmp_path / "fit.json")
+    assert loaded.plain.terms == found.model.plain.terms
+    assert loaded.plain.own
+    for (name, mine), (_, published) in zip(loaded.plain.terms, base.plain.terms, strict=True):
+        assert mine == pytest.approx(found.factor * published), name
+
+
 @pytest.mark.parametrize(
     "change",
     [{"schema_version": 9}, {"board": "rp2040"}, {"terms": {"luck": 1}}, {"terms": {"cycles": -1}},
