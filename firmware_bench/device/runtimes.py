@@ -76,8 +76,8 @@ class OnnxModel:
 class TfliteModel:
     """A TFLite model under ai-edge-litert, or tflite-runtime where only that is installed.
 
-    Takes the same float windows (n, n_chans, n_times): they are laid out as the device sees them,
-    (1, 1, n_times, n_chans), and quantised with the scale and zero point of the input tensor.
+    Takes the same float windows (n, n_chans, n_times): they are laid out as the device sees them
+    and quantised with the scale and zero point of the input tensor.
     `package` insists on one of `TFLITE_PACKAGES`; the rest is as in :class:`OnnxModel`.
     """
 
@@ -101,7 +101,7 @@ class TfliteModel:
         scale, zero = entry["quantization"]
         self._tensors = [
             quantise(
-                _fit(window.T[None, None], tuple(int(n) for n in entry["shape"])),
+                laid_out(window, tuple(int(n) for n in entry["shape"])),
                 entry["dtype"],
                 scale,
                 zero,
@@ -154,6 +154,19 @@ def _tflite(wanted: str | None) -> tuple[Any, str]:
             continue
         return interpreter, f"{SHORT.get(package, package)} {metadata.version(package)}"
     raise ImportError(f"none of {wanted or ', '.join(TFLITE_PACKAGES)} is installed")
+
+
+def laid_out(window: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A window (n_chans, n_times) in the order of a device's input.
+
+    Planar, (1, n_chans, n_times, 1), or interleaved: (1, 1, n_times, n_chans), (1, n_times, 1,
+    n_chans) or (1, n_times, n_chans, 1).
+    """
+    if shape == (1, *window.shape, 1):
+        return np.ascontiguousarray(window).reshape(shape)
+    if [n for n in shape if n > 1] == [n for n in window.T.shape if n > 1]:
+        return np.ascontiguousarray(window.T).reshape(shape)
+    return _fit(window.T[None, None], shape)
 
 
 def _fit(window: np.ndarray, shape: tuple[int | str, ...]) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from artefacts import N_CHANS, N_TIMES, TFLITE, golden_windows, onnx_model
 
+from firmware_bench.device.runtimes import laid_out
 from firmware_bench.runtimes import OnnxModel, TfliteModel, quantise
 
 needs_reference = pytest.mark.skipif(not TFLITE.exists(), reason="needs DLINK_REFERENCE")
@@ -44,3 +45,16 @@ def test_a_window_of_another_layout_is_refused_never_reshaped(tmp_path, shape):
     for path, kind in ((tmp_path / "m.onnx", OnnxModel), (TFLITE, TfliteModel)):
         with pytest.raises(ValueError, match="the model's input is"):
             kind(str(path), windows, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "planar"),
+    [((1, 3, 5, 1), True), ((1, 1, 5, 3), False), ((1, 5, 1, 3), False), ((1, 5, 3, 1), False)],
+)
+def test_a_window_takes_the_layout_of_the_devices_input(shape, planar):
+    window = np.arange(15, dtype=np.float32).reshape(3, 5)
+    found = laid_out(window, shape)
+    assert found.shape == shape
+    assert found.flatten().tolist() == (window if planar else window.T).flatten().tolist()
+    with pytest.raises(ValueError, match="the model's input is"):
+        laid_out(window, (1, 1, 6, 3))
