@@ -20,7 +20,7 @@ demo: setup ## simulated EEG -> teacher -> student -> artefact -> host and Corte
 	dlink-bench artefacts/demo -t host -t nucleo-l4r5zi -o runs/demo-bench/results.json
 	dlink-gate runs/demo-bench/results.json --budgets examples/budgets.toml
 
-rehearsal: setup ## an emulated Raspberry Pi: about 330 MB in build/rehearsal (DLINK_REHEARSAL_DIR)
+rehearsal: setup ## an emulated Raspberry Pi: about 370 MB in build/rehearsal (DLINK_REHEARSAL_DIR)
 	@VENV=$(VENV) bash scripts/rehearsal.sh
 
 test: setup ## every test

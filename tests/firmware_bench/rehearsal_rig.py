@@ -18,7 +18,7 @@ needs_board = pytest.mark.skipif(
 needs_models = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no data")
 
 
-def fully_connected(path, *, per_channel, n_in=64, n_out=4):
+def fully_connected(path, *, per_channel, bias=True, n_in=64, n_out=4):
     """Write an int8 TFLite model of one dense layer; returns its output for an input of ones."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -50,7 +50,7 @@ def fully_connected(path, *, per_channel, n_in=64, n_out=4):
     ]
     graph.name, graph.inputs, graph.outputs = b"main", [0], [3]
     operator = schema.OperatorT()
-    operator.inputs, operator.outputs = [0, 1, 2], [3]
+    operator.inputs, operator.outputs = [0, 1, 2 if bias else -1], [3]
     operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
     operator.builtinOptions = schema.FullyConnectedOptionsT()
     graph.operators = [operator]
