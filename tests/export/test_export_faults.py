@@ -175,6 +175,7 @@ def test_killed_while_it_writes(finished_run, old, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a dozen exports
 def test_killed_at_steps_and_at_random_moments(finished_run, old, tmp_path):
     steps, total = announced(finished_run, tmp_path / "timed")
     shutil.rmtree(tmp_path / "timed")
