@@ -16,6 +16,8 @@ from targets.errors import InputError
 
 _CPU = "sys/devices/system/cpu"
 _CORES = 4
+#: New at each start of the board: by it a client sees that the board was restarted meanwhile.
+_BOOT_ID = "proc/sys/kernel/random/boot_id"
 _GOVERNORS = "conservative ondemand userspace powersave performance schedutil"
 _ARMV7_FEATURES = (
     "half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae evtstrm"
@@ -122,7 +124,7 @@ def board(board_id: str) -> Board:
 
 
 def write(folder: Path, board_id: str, arch: str, health: Health | None = None) -> None:
-    """Write a board's ``proc/`` and ``sys/`` files and ``usr/bin/vcgencmd`` below a folder.
+    """Write a board's ``proc/`` and ``sys/`` files and ``vcgencmd`` below a folder, as it starts.
 
     Parameters
     ----------
@@ -135,7 +137,14 @@ def write(folder: Path, board_id: str, arch: str, health: Health | None = None) 
     health : Health, optional
         How the board is.
     """
-    health = health or Health()
+    rewrite(folder, board_id, arch, health or Health())
+    path = folder / _BOOT_ID
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+
+
+def rewrite(folder: Path, board_id: str, arch: str, health: Health) -> None:
+    """Write the files of a board that goes on running: all but its boot id."""
     for name, text in _files(board(board_id), arch, health):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +162,6 @@ def _files(b: Board, arch: str, health: Health) -> Iterator[tuple[str, str]]:
         f"MemTotal:       {total_kb} kB\nMemFree:        {free * 1024} kB\n"
         f"MemAvailable:   {free * 1024} kB\nSwapTotal:      0 kB\nSwapFree:       0 kB\n",
     )
-    # New at each start of the board: by it a client sees that the board was restarted meanwhile.
-    yield "proc/sys/kernel/random/boot_id", f"{uuid.uuid4()}\n"
     yield "proc/loadavg", "0.00 0.01 0.00 1/120 1000\n"
     for name in ("possible", "present", "online"):
         yield f"{_CPU}/{name}", f"0-{_CORES - 1}\n"

@@ -97,6 +97,11 @@ class Machine:
         }
         self._launch({name: str(value) for name, value in settings.items()})
 
+    def feel(self, health: Health) -> None:
+        """Change how it is, from now on and while programs run."""
+        self.health = health
+        board_files.rewrite(self.folder / "board" / "aarch64", self.board_id, self.arch, health)
+
     def stop(self) -> None:
         """Kill it and all that runs in it; does nothing where it is not running."""
         if self._process is None:

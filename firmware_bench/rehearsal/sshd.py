@@ -130,8 +130,7 @@ class Pi:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._front.refuse()
-        self.machine.stop()
+        self.shut_down()
         self._temporary.cleanup()
 
     @property
@@ -158,10 +157,26 @@ class Pi:
 
     def reboot(self, down_s: float = 0.0) -> None:
         """Restart it: all of its processes die, ssh is refused for some seconds, /tmp is empty."""
+        self.shut_down()
+        time.sleep(down_s)
+        self.boot()
+
+    def shut_down(self) -> None:
+        """Kill all of its processes; ssh is refused."""
         self._front.refuse()
         self.machine.stop()
-        time.sleep(down_s)
-        self._boot()
+
+    def boot(self) -> None:
+        """Start it, on the same port as before."""
+        self.machine.start()
+        enter = self.folder / "enter"
+        enter.write_text(_ENTER.format(command=shlex.join(self.machine.command())))
+        enter.chmod(0o755)
+        self._front.listen()
+
+    def feel(self, health: Health) -> None:
+        """Change how it is (governor, heat, throttling) while it runs."""
+        self.machine.feel(health)
 
     def change_host_key(self) -> None:
         """Answer with another host key than the one that clients know."""
@@ -171,7 +186,7 @@ class Pi:
         for name in ("host_key", "client_key"):
             self._key(name)
         (self.folder / "sshd_config").write_text(_SERVER.format(folder=self.folder))
-        self._boot()
+        self.boot()
         host_key = (self.folder / "host_key.pub").read_text().split()
         known = f"[127.0.0.1]:{self.port} {host_key[0]} {host_key[1]}\n"
         (self.folder / "known_hosts").write_text(known)
@@ -179,13 +194,6 @@ class Pi:
             host=HOST, port=self.port, user=getpass.getuser(), folder=self.folder
         )
         self.config.write_text(config)
-
-    def _boot(self) -> None:
-        self.machine.start()
-        enter = self.folder / "enter"
-        enter.write_text(_ENTER.format(command=shlex.join(self.machine.command())))
-        enter.chmod(0o755)
-        self._front.listen()
 
     def _key(self, name: str) -> None:
         path = self.folder / name

@@ -90,10 +90,20 @@ def test_a_reboot_kills_all_refuses_for_a_while_and_shows_in_the_boot_id(pi):
     assert before.split()[0] != after.split()[0]
     assert "lost" not in after
     assert "/home/pi/kept" in after
-    pi._front.refuse()
+    pi.shut_down()
     refused = pi.ssh("true")
     assert (refused.returncode, "refused" in refused.stderr) == (255, True)
-    pi.reboot()
+    pi.boot()
+
+
+def test_a_board_falls_ill_while_it_runs(pi):
+    reading = f"{BOOT_ID}; vcgencmd get_throttled; cat /sys/class/thermal/thermal_zone0/temp"
+    well = pi.ssh(reading).stdout.split()
+    pi.feel(HEALTH["hot"])
+    ill = pi.ssh(reading).stdout.split()
+    pi.feel(HEALTH["well"])
+    assert well[1:] == ["throttled=0x0", "48300"]
+    assert ill == [well[0], "throttled=0xe000e", "83100"]
 
 
 @pytest.mark.slow
