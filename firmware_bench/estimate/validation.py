@@ -152,6 +152,7 @@ def _print(data: dict[str, Any]) -> None:
     met = data["all"]["median"] <= GOAL[0] and data["all"]["worst"] <= GOAL[1]
     click.echo(
         f"Goal: median {100 * GOAL[0]:g} %, worst {100 * GOAL[1]:g} %: {'met' if met else 'missed'}"
+        f" ({100 * data['all']['median']:.2f} %, {100 * data['all']['worst']:.2f} %)"
     )
     for title, key in (
         ("What was tried, on the same rows", "candidates"),
