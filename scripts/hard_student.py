@@ -10,8 +10,9 @@ channel         a map of the spatial 1x1 times F (1000), its temporal filters ov
                 serve that map and all others.
 outlier-weight  a map of the last pooling over F, the readout's weights for it times F: one scale
                 must serve those weights and all others.
-common-mode     F (80) times the largest weight added to every electrode's weight: nothing, where
-                potentials sum to zero (reference "average"), but it leaves the weights few steps.
+common-mode     F (4) times the largest weight added to every electrode's weight: nothing, where
+                potentials sum to zero (reference "average"), but it multiplies the rounding of the
+                EEG, whose errors do not sum to zero, and leaves the weights fewer steps.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def common_mode(student: Any, factor: float, at: int) -> None:
 HOW: dict[str, tuple[Callable[[Any, float, int], None], float]] = {
     "channel": (channel, 1000.0),
     "outlier-weight": (outlier_weight, 1000.0),
-    "common-mode": (common_mode, 80.0),
+    "common-mode": (common_mode, 4.0),
 }
 
 

@@ -27,16 +27,18 @@ from export.quantisation.score import Labelled
 from export.quantisation.torch_graph import TorchGraph
 
 Floats = npt.NDArray[np.float32]
+SEEN = 16384
 
 
 @dataclass(frozen=True)
 class Finetuning:
-    """How long and how fast; few epochs, since the graph only has to settle on its steps.
+    """How long and how fast: the graph has to settle on its steps, not to learn its task.
 
+    epochs : None for as many as show about SEEN windows, between 6 and 24.
     epoch_windows : most windows of an epoch, so that a large training set takes no longer.
     """
 
-    epochs: int = 8
+    epochs: int | None = None
     batch: int = 32
     lr: float = 1e-3
     seed: int = 0
@@ -67,15 +69,17 @@ def finetune(
     Parameters
     ----------
     graph, qgraph : the float graph and its quantised form, whose activation scales stay.
-    train, val : windows to learn from, and to choose the epoch by.
+    train, val : windows to learn from, and to choose the epoch by. The labels of `val` say what
+        is chosen: with the float student's decisions as labels, the epoch that agrees with it most.
     targets : soft targets of the training windows, logits (n, n_outputs).
     """
     asked = options or Finetuning()
     model = TorchGraph(qgraph)
+    size = min(len(train), asked.epoch_windows)
+    epochs = asked.epochs or min(max(SEEN // size, 6), 24)
     how = FitOptions(
-        asked.epochs, asked.batch, asked.lr, weight_decay=0.0, seed=asked.seed,
-        epoch_windows=min(len(train), asked.epoch_windows),
-    )  # fmt: skip
+        epochs, asked.batch, asked.lr, weight_decay=0.0, seed=asked.seed, epoch_windows=size
+    )
     torch.manual_seed(asked.seed)
     task = StudentTask(cast(Student, model), KD(), targets.shape[1], how)
     data = WindowSet(cast(Windows, train), cast(TeacherOutputs, _Soft(targets)))

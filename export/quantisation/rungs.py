@@ -11,6 +11,7 @@ import numpy.typing as npt
 from distill.training import predict
 from export import ir
 from export.calibration import METHODS, Observed, Range, observe
+from export.parity import decisions
 from export.quantisation.bias import correct_biases
 from export.quantisation.equalise import equalise
 from export.quantisation.finetune import finetune
@@ -183,8 +184,10 @@ def finetuning(
         return
     targets: dict[str, SoftTargets] = {} if soft_targets is None else {"teacher": soft_targets}
     targets["student"] = lambda: predict(TorchGraph(bench.graph), train.x)
+    # The epoch is chosen by what the gate asks for: the float student's decisions.
+    judges = replace(bench.val, y=decisions(bench.reference).astype(np.int64))
     for whose, logits in targets.items():
-        learnt = finetune(state.graph, state.qgraph, train, bench.val, logits())
+        learnt = finetune(state.graph, state.qgraph, train, judges, logits())
         yield (
             f"fine-tuned by the {whose}'s decisions",
             bench.remade(state, graph=learnt, changed=True, tuned=True),
