@@ -223,7 +223,7 @@ def _build_root(userland: Userland, target: Path) -> None:
     with archive.open("wb") as stream:
         _run(command, stdout=stream)
     with tarfile.open(archive) as tar:
-        tar.extractall(target, filter=_wanted)  # noqa: S202 - the filter sees each member
+        tar.extractall(target, members=filter(_wanted, tar))  # noqa: S202 - sees each member
     archive.unlink()
     _link(target / "usr/bin/python3", f"python{_PYTHON}")
     for name in _MOUNT_POINTS:
@@ -252,14 +252,14 @@ def _link(path: Path, to: str) -> None:
     path.symlink_to(to)
 
 
-def _wanted(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo | None:
+def _wanted(member: tarfile.TarInfo) -> bool:
     """Leave out devices and what no rehearsal reads; what stays belongs to who unpacks it."""
     name = member.name.removeprefix("./")
     if member.isdev() or any(fnmatch(name, pattern) for pattern in _UNWANTED_FILES):
-        return None
-    mode = (member.mode & 0o777) | 0o200
-    return member.replace(mode=mode, uid=os.geteuid(), gid=os.getegid(), uname="", gname="",
-                          deep=False)  # fmt: skip
+        return False
+    member.mode = (member.mode & 0o777) | 0o200
+    member.uid, member.gid, member.uname, member.gname = os.geteuid(), os.getegid(), "", ""
+    return True
 
 
 def _build_site(userland: Userland, target: Path, wheels: Iterable[str]) -> None:
