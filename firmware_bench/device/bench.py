@@ -292,7 +292,7 @@ class Bench:
         entry = min((k for k in timed if timed[k]), key=lambda k: timed[k], default=None)
         if entry is None:
             return None
-        threads, best = len(board.identity()["allowed_cores"]), entry
+        threads, best = len(board.allowed_cores()), entry
 
         def load() -> dict[str, Any]:
             points = []
@@ -335,5 +335,5 @@ def model_is_whole(journal: Journal, model: str) -> bool:
 
 def cores_for(threads: int) -> list[int]:
     """The last `threads` cores that may be used: interrupts mostly go to the first."""
-    allowed: list[int] = board.identity()["allowed_cores"]
+    allowed = board.allowed_cores()
     return allowed[-min(threads, len(allowed)) :]

@@ -48,7 +48,7 @@ def identity(root: Path = Path("/")) -> State:
         "cpu": fields.get("model name"),
         "virtual": "hypervisor" in fields.get("flags", "").split(),
         "cores": len(re.findall(r"^processor", info, re.M)) or os.cpu_count(),
-        "allowed_cores": _allowed(),
+        "allowed_cores": allowed_cores(),
         "machine": platform.machine(),
         "pointer_bits": 8 * struct.calcsize("P"),
         "kernel": platform.release(),
@@ -154,7 +154,8 @@ def _vmstat(root: Path) -> int:
     return sum(int(words[1]) for words in lines if words and words[0] in ("pswpin", "pswpout"))
 
 
-def _allowed() -> list[int]:
+def allowed_cores() -> list[int]:
+    """Cores that this process may run on."""
     try:
         return sorted(os.sched_getaffinity(0))
     except (AttributeError, OSError):

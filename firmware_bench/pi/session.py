@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from firmware_bench.device import keeper
 from firmware_bench.pi.options import PiOptions
-from firmware_bench.pi.ssh import CopyFailed, Ssh
+from firmware_bench.pi.ssh import EXIT_SSH, CopyFailed, Ssh
 from firmware_bench.pi.ssh_faults import ConnectionLost
 from targets.errors import InputError
 
@@ -50,15 +50,14 @@ class Session:
         self.host = host
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._ended = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
         self._ssh = Ssh(
             host,
+            keeper_script(options.python),
             config=options.ssh_config,
             options=options.ssh_options,
             connect_s=options.connect_s,
         )
         try:
-            self._process = self._ssh.open(keeper_script(options.python))
             threading.Thread(target=self._read, daemon=True).start()
             self.hello = self._next(_HELLO_S)
             if self.hello["kind"] == "old":
@@ -131,17 +130,7 @@ class Session:
     def close(self) -> None:
         """End the session: the keeper removes its folder and what runs there."""
         self._ended.set()
-        process = self._process
-        if process is not None:
-            with contextlib.suppress(OSError, ValueError):
-                assert process.stdin is not None
-                process.stdin.close()
-            try:
-                process.wait(timeout=10 if self._ssh.alive() else 1)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._ssh.close()
+        self._ssh.close(patience_s=10.0 if self._ssh.alive() else 0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -175,11 +164,11 @@ class Session:
         return answer
 
     def _request(self, **request: Any) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
+        stdin = self._ssh.process.stdin
+        assert stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
+            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.flush()
         except (OSError, ValueError):
             raise self._gone() from None
 
@@ -198,12 +187,9 @@ class Session:
 
     def _gone(self) -> InputError:
         """Build the error for a keeper that ended before it was told to."""
-        assert self._process is not None
-        assert self._process.stderr is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=10)
-        said = self._process.stderr.read().decode("utf-8", "replace")
-        code = self._process.returncode
+            self._ssh.process.wait(timeout=10)
+        said, code = self._ssh.said(), self._ssh.process.returncode
         if code == _EXIT_NO_PYTHON:
             return InputError(
                 "no Python on the board", where=self.host, value=said.strip() or None,
@@ -212,17 +198,16 @@ class Session:
             )  # fmt: skip
         if "No space left on device" in said:
             return self._full(0, _SPARE_BYTES)
-        if code in (0, 255) or code is None or code < 0 or not self._ssh.alive():
-            return self._ssh.lost(said)
+        if code in (0, EXIT_SSH) or code is None or code < 0:
+            return self._ssh.lost()
         last = said.strip().splitlines()[-1:] or ["no word"]
         # A keeper that was killed (by a reboot, by the kernel) ends with 128 and its signal.
         kind = ConnectionLost if code > 128 else InputError
         return kind(f"the board ended the session with code {code}: {last[0]}", where=self.host)
 
     def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        assert self._ssh.process.stdout is not None
+        for line in self._ssh.process.stdout:
             text = line.decode("utf-8", "replace")
             if text.startswith(keeper.MARK):
                 with contextlib.suppress(ValueError):

@@ -1,8 +1,8 @@
 """A connection to a board by the system's ssh and scp: the user's keys, agent, jump hosts count.
 
-One master connection carries all commands, so that each costs milliseconds. Its socket lies in a
-folder of its own and goes with it. Nothing of the user's settings is weakened: no password is asked
-for, and an unknown host key is an error.
+One connection carries all commands, so that each costs milliseconds: that of a first, long command,
+with whose end it ends. Its socket lies in a folder of its own and goes with it. Nothing of the
+user's settings is weakened: no password is asked for, and an unknown host key is an error.
 """
 
 from __future__ import annotations
@@ -29,18 +29,26 @@ EXIT_SSH = 255
 
 
 class Ssh:
-    """An open connection; a context manager.
+    """An open connection with a command that runs on it; a context manager.
 
     Parameters
     ----------
     host : str
         As ssh takes it: "pi@raspberrypi.local", "pi@192.168.1.7", or a name of ~/.ssh/config.
+    script : str
+        The long command: a POSIX shell script. It is program text: user strings in it must have
+        gone through shlex.quote.
     config : Path, optional
         For ``ssh -F``.
     options : sequence of str
         Each for ``ssh -o`` ("Port=2222").
     connect_s : float
         How long to wait for the connection.
+
+    Attributes
+    ----------
+    process : Popen
+        The long command, its stdin and stdout as pipes. Closing its stdin is how it is told to end.
 
     Raises
     ------
@@ -51,6 +59,7 @@ class Ssh:
     def __init__(
         self,
         host: str,
+        script: str,
         *,
         config: Path | None = None,
         options: Sequence[str] = (),
@@ -60,12 +69,19 @@ class Ssh:
         for tool in ("ssh", "scp"):
             if shutil.which(tool) is None:
                 raise InputError(f"{tool} is not installed here", todo="Install openssh-client.")
+        self._options = _options(config, options, connect_s)
         # A socket's path is short: 104 bytes on some systems.
         self._folder = Path(tempfile.mkdtemp(prefix="dlink-ssh-", dir=_short_folder()))
-        self._options = _options(config, options, connect_s)
         self._shared = ["-o", f"ControlPath={self._folder / 'master'}"]
-        self._words = (self._folder / "stderr").open("w+b")
-        self._master: subprocess.Popen[bytes] | None = None
+        self._words = (self._folder / "stderr").open("a+b")
+        self.process = subprocess.Popen(
+            [*self._ssh("-M"), _remote(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._words,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C is ours to handle: the board is cleaned up first
+        )
         try:
             self._connect(connect_s)
         except BaseException:
@@ -73,41 +89,19 @@ class Ssh:
             raise
 
     def _connect(self, connect_s: float) -> None:
-        self._master = self._start(["-M", "-N"], subprocess.DEVNULL)
         end = time.monotonic() + connect_s + 5
         while not (self._folder / "master").exists():
-            if self._master.poll() is not None:
-                raise explain(self._said(), self.host)
+            code = self.process.poll()
+            if code == EXIT_SSH:
+                raise self.lost()
+            if code is not None:
+                return  # the command has ended already: its owner asks why
             if time.monotonic() > end:
                 raise ConnectionLost(
                     "the board is not reached", where=self.host,
                     value=f"no connection in {connect_s:g} s", todo="Check its power and network.",
                 )  # fmt: skip
             time.sleep(0.02)
-
-    def _start(self, words: list[str], stdin: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            ["ssh", *self._options, *self._shared, *words, "--", self.host],
-            stdin=stdin,
-            stdout=subprocess.DEVNULL,
-            stderr=self._words,
-            env=_environment(),
-            start_new_session=True,  # Ctrl-C is ours to handle: the board is cleaned up first
-        )
-
-    def open(self, script: str) -> subprocess.Popen[bytes]:
-        """Start a POSIX shell script on the board, its stdin, stdout and stderr as pipes.
-
-        `script` is program text: user strings in it must have gone through shlex.quote.
-        """
-        return subprocess.Popen(
-            self._command(script),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            start_new_session=True,
-        )
 
     def run(
         self, script: str, *, timeout_s: float = 60.0, stdin: bytes = b""
@@ -121,7 +115,7 @@ class Ssh:
         """
         try:
             done = subprocess.run(
-                self._command(script),
+                [*self._ssh(), _remote(script)],
                 input=stdin, capture_output=True, timeout=timeout_s, check=False,
                 env=_environment(), start_new_session=True,
             )  # fmt: skip
@@ -171,22 +165,33 @@ class Ssh:
         raise CopyFailed(said.strip().splitlines()[-1:] or ["scp failed"], self.host)
 
     def alive(self) -> bool:
-        """Whether the master connection still stands."""
-        return self._master is not None and self._master.poll() is None
+        """Whether the connection still stands."""
+        return self.process.poll() is None
 
-    def lost(self, stderr: str) -> InputError:
+    def lost(self, stderr: str = "") -> InputError:
         """Build the error of a command that ended with ssh's own exit code."""
-        return explain("\n".join((stderr, self._said())), self.host)
+        return explain("\n".join((stderr, self.said())), self.host)
 
-    def close(self) -> None:
-        """End the connection and remove its socket; a second call does nothing."""
-        if self._master is not None:
-            self._master.terminate()
+    def said(self) -> str:
+        """What the long command, or ssh for it, wrote to stderr."""
+        self._words.seek(0)
+        return self._words.read().decode("utf-8", "replace")
+
+    def close(self, patience_s: float = 0.0) -> None:
+        """End the command and with it the connection; a second call does nothing.
+
+        The command has `patience_s` to come to its own end.
+        """
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        for end in (lambda: None, self.process.terminate, self.process.kill):
+            end()
             try:
-                self._master.wait(timeout=5)
+                self.process.wait(timeout=patience_s or 1.0)
+                break
             except subprocess.TimeoutExpired:
-                self._master.kill()
-                self._master.wait()
+                patience_s = 2.0
         with contextlib.suppress(OSError, ValueError):
             self._words.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -197,19 +202,13 @@ class Ssh:
     def __exit__(self, *ended_by: object) -> None:
         self.close()
 
-    def _command(self, script: str) -> list[str]:
-        # The user's login shell may be any: it sees one quoted word for a POSIX shell.
-        remote = f"exec sh -c {shlex.quote(script)}"
-        return ["ssh", *self._options, *self._shared, "--", self.host, remote]
+    def _ssh(self, *words: str) -> list[str]:
+        return ["ssh", *self._options, *self._shared, *words, "--", self.host]
 
     def _scp_host(self) -> str:
         """scp takes a bare colon as the end of the host: an IPv6 address wants brackets."""
         user, at, name = self.host.rpartition("@")
         return f"{user}{at}[{name}]" if ":" in name and not name.startswith("[") else self.host
-
-    def _said(self) -> str:
-        self._words.seek(0)
-        return self._words.read().decode("utf-8", "replace")
 
 
 class CopyFailed(Exception):
@@ -230,6 +229,11 @@ def checked_host(host: str) -> str:
     return host
 
 
+def _remote(script: str) -> str:
+    """The user's login shell may be any: it sees one quoted word for a POSIX shell."""
+    return f"exec sh -c {shlex.quote(script)}"
+
+
 def _options(config: Path | None, options: Sequence[str], connect_s: float) -> list[str]:
     if config is not None and not config.is_file():
         raise InputError("ssh configuration not found", where=config)
@@ -248,6 +252,7 @@ def _options(config: Path | None, options: Sequence[str], connect_s: float) -> l
         "ControlMaster=no",
         "LogLevel=ERROR",
         "RequestTTY=no",
+        "RemoteCommand=none",
     )
     words = ["-F", str(config)] if config is not None else []
     return [*words, *(word for one in (*fixed, *options) for word in ("-o", one))]

@@ -131,6 +131,24 @@ class LoopbackBoard:
             queue += below
         return found
 
+    @property
+    def pid(self) -> int:
+        """Of the sshd that listens."""
+        return self._sshd.pid
+
+    def clients(self) -> list[str]:
+        """ssh processes on this side that have our configuration, once they had a moment."""
+        end = time.monotonic() + 10
+        while True:
+            table = subprocess.run(
+                ["ps", "-eo", "args="], capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+            ours = str(self.root / "ssh_config")
+            found = [line for line in table if line.startswith("ssh ") and ours in line]
+            if not found or time.monotonic() > end:
+                return found
+            time.sleep(0.1)
+
     def cut(self) -> None:
         """Break every connection; the board itself goes on."""
         for pid in self.connections():

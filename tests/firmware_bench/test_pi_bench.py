@@ -1,6 +1,9 @@
 """The bench on a board behind a real sshd, and what happens to it on the way."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -77,6 +80,36 @@ def when(steps_done, act):
             act()
 
     return progress
+
+
+VCGENCMD = """#!/bin/sh
+case "$1" in
+get_throttled) echo throttled=0x20002;;
+measure_clock) echo "frequency(48)=1500398464";;
+pmic_read_adc) printf ' VDD_CORE_A current(7)=2.0A\\n VDD_CORE_V volt(15)=0.8V\\n';;
+esac
+"""
+
+
+@pytest.mark.slow
+def test_the_firmwares_own_readings_energy_and_minutes_of_load(model, board):
+    tool = board.home / "bin/vcgencmd"
+    tool.write_text(VCGENCMD)
+    tool.chmod(0o755)
+    told = []
+    options = {"energy_s": 4.0, "sustained_s": 1.0}
+    record, found = run(model, board, told.append, **options)
+    assert len(told) == steps(model, replace(board.options, **options))
+    faults = {fault.rule: fault.text for fault in record.environment.faults}
+    assert "before the run: frequency capped" in faults["throttled-now"]
+    assert record.environment.facts["before"]["frequency_mhz"] == pytest.approx(1500.4, abs=0.1)
+    energies = by(found, metric="energy")
+    assert len(energies) == len(by(found, metric="latency_median"))
+    assert all(one.value == pytest.approx(0.0, abs=1e-9) for one in energies)  # idle has 1.6 W too
+    assert "1.60 W against 1.60 W" in energies[0].note
+    (late,) = by(found, metric="latency_sustained")
+    assert late.model == "student"
+    assert board.leftovers() == []
 
 
 @pytest.mark.slow
@@ -161,6 +194,54 @@ def test_a_full_disk_is_told_with_its_room(model, tmp_path):
         assert board.leftovers() == []
     finally:
         board.stop()
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_run_is_told_too(model, tmp_path):
+    board = LoopbackBoard(tmp_path / "board")
+    board.stop()
+    (board.home / ".cache").mkdir()
+    mount = f"mount -t tmpfs -o size=48m tmpfs {board.home}/.cache"
+    try:
+        board.start(prefix=("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"))
+    except RuntimeError:
+        pytest.skip("skipped: no mount namespaces for this user")
+    inside = Path(f"/proc/{board.pid}/root{board.home}/.cache/ballast")
+
+    def fill():
+        with pytest.raises(OSError, match="No space left"):
+            inside.write_bytes(bytes(64 * 2**20))
+
+    try:
+        with pytest.raises(InputError, match="disk is full"):
+            run(model, board, when(5, fill))
+        assert board.leftovers() == []
+    finally:
+        board.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_host_that_is_interrupted_or_killed_leaves_nothing_anywhere(board, tmp_path, number):
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\nfrom pi_rig import artefact, this_machine, QUICK\n"
+        "from dataclasses import replace\nfrom firmware_bench.pi.bench import bench\n"
+        f"options = replace(QUICK, ssh_config=Path({str(board.root / 'ssh_config')!r}))\n"
+        f"model = artefact(Path({str(tmp_path / 'artefact')!r}))\n"
+        "bench(model, this_machine(), 'board', options, lambda text: print(text, flush=True))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("alone:"):
+            process.send_signal(number)
+            break
+    process.stdout.read()
+    assert process.wait(30) != 0
+    assert board.leftovers() == []
+    assert not board.clients()
 
 
 def test_another_architecture_is_refused_before_anything_is_copied(model, board):

@@ -19,28 +19,28 @@ def test_hosts_as_ssh_takes_them(host):
 )
 def test_what_is_no_host_never_reaches_ssh(host):
     with pytest.raises(InputError, match="not a host"):
-        Ssh(host)
+        Ssh(host, "true")
 
 
 @pytest.mark.parametrize("option", ["-F/etc", "", "Port", "a\nb=1"])
 def test_options_are_key_and_value(option):
     with pytest.raises(InputError, match="not an ssh option"):
-        Ssh("pi", options=[option])
+        Ssh("pi", "true", options=[option])
 
 
 def test_a_configuration_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="ssh configuration not found"):
-        Ssh("pi", config=tmp_path / "none")
+        Ssh("pi", "true", config=tmp_path / "none")
 
 
 def test_a_name_that_nobody_has():
     with pytest.raises(HostRefused, match="name is not resolved"):
-        Ssh("no-such-board.invalid", connect_s=5)
+        Ssh("no-such-board.invalid", "true", connect_s=5)
 
 
 def test_a_port_that_nobody_listens_on():
     with pytest.raises(ConnectionLost, match="refuses connections"):
-        Ssh("127.0.0.1", options=["Port=1"], connect_s=5)
+        Ssh("127.0.0.1", "true", options=["Port=1"], connect_s=5)
 
 
 @pytest.mark.parametrize(
