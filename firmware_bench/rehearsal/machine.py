@@ -24,6 +24,8 @@ _START_S = 30
 #: The same path names an empty library of this machine and libfaketime of the board: the loaders of
 #: both read LD_PRELOAD.
 _FAKETIME = "/usr/$LIB/faketime/libfaketime.so.1"
+#: The file is read anew each time, so that the clock jumps while programs run.
+_CLOCK = "FAKETIME_TIMESTAMP_FILE=/etc/qemu-binfmt/clock,FAKETIME_NO_CACHE=1,DONT_FAKE_MONOTONIC=1"
 
 
 class Machine:
@@ -42,7 +44,8 @@ class Machine:
     disk_mb : int, optional
         Room in its home, which is then gone with a restart.
     clock_offset : str, optional
-        By which its clock is wrong, as ``faketime`` writes it: ``+3d``, ``-30y``.
+        By which its clock is wrong, as ``faketime`` writes it: ``+3d``, ``-30y``; ``+0`` for one
+        that is right and jumps later.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Machine:
         (self.folder / "packages" / "runtimes.pth").write_text(listed, encoding="ascii")
         if self.clock_offset:
             _write_stub(self.folder / "stubs" / "libfaketime.so.1")
+            self.set_clock(self.clock_offset)
         settings = {
             "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
             "NEW": self.folder / "new",
@@ -101,6 +105,16 @@ class Machine:
         """Change how it is, from now on and while programs run."""
         self.health = health
         board_files.rewrite(self.folder / "board" / "aarch64", self.board_id, self.arch, health)
+
+    def set_clock(self, offset: str) -> None:
+        """Make its clock jump, for running programs too, if it started with a wrong clock."""
+        if not self.clock_offset:
+            raise InputError(
+                "the board started with a true clock", value=offset,
+                todo='Start it with clock_offset="+0".',
+            )  # fmt: skip
+        self.clock_offset = offset
+        (self.folder / "board" / "clock").write_text(f"{offset}\n", encoding="ascii")
 
     def stop(self) -> None:
         """Kill it and all that runs in it; does nothing where it is not running."""
@@ -127,8 +141,7 @@ class Machine:
         }
         if self.clock_offset:
             # For the guest alone: no program of this machine is to preload it.
-            guests = f"LD_PRELOAD={_FAKETIME},FAKETIME={self.clock_offset},DONT_FAKE_MONOTONIC=1"
-            variables["QEMU_SET_ENV"] = guests
+            variables["QEMU_SET_ENV"] = f"LD_PRELOAD={_FAKETIME},{_CLOCK}"
         if self._process is None:
             raise InputError("the emulated machine is not running", where=self.board_id)
         first = self._ready.read_text(encoding="ascii").strip()

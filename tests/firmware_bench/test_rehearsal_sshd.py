@@ -129,6 +129,27 @@ def test_an_ill_board_of_32_bits_with_little_disk_and_a_wrong_clock(tmp_path, bo
 
 
 @pytest.mark.slow
+def test_the_clock_jumps_under_a_running_program(board):
+    code = (
+        "import sys, time; print(time.time(), time.monotonic(), flush=True);"
+        "sys.stdin.readline(); print(time.time(), time.monotonic())"
+    )
+    with sshd.Pi("rpi4b", clock_offset="+0", sites=()) as pi:
+        command = ["ssh", "-F", str(pi.config), sshd.HOST, f"python3 -c '{code}'"]
+        with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as program:
+            before = program.stdout.readline().split()
+            pi.machine.set_clock("+2d")
+            program.stdin.write("\n")
+            program.stdin.close()
+            after = program.stdout.readline().split()
+    wall, monotonic = (float(b) - float(a) for a, b in zip(before, after, strict=True))
+    assert abs(float(before[0]) - time.time()) < 60
+    assert wall - monotonic == pytest.approx(2 * 86400, abs=1)
+    with pytest.raises(InputError, match="started with a true clock"):
+        board.machine.set_clock("+2d")
+
+
+@pytest.mark.slow
 def test_runtimes_of_the_board_are_found(pi):
     code = "import onnxruntime, ai_edge_litert.interpreter, numpy; print(numpy.__version__)"
     done = pi.ssh(f"python3 -c '{code}'")
