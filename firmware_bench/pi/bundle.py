@@ -18,7 +18,7 @@ from targets.files import atomic_path, sha256
 from targets.target import Target
 
 #: Raw outputs of the reference kernels stand in golden.npz for these formats.
-_RAW = {"int8.tflite": "outputs_int8", "int16x8.tflite": "outputs_int16x8"}
+RAW = {"int8.tflite": "outputs_int8", "int16x8.tflite": "outputs_int16"}
 _GOLDEN = "golden.npz"
 
 
@@ -49,7 +49,7 @@ def job(artefact: Artefact, target: Target, options: PiOptions) -> dict[str, Any
                 "sha256": sha256(path),
                 "bytes": path.stat().st_size,
                 "expected": "logits" if model == "student" else "teacher_logits",
-                "raw": _RAW.get(fmt) if model == "student" else None,
+                "raw": RAW.get(fmt) if model == "student" else None,
             }
             for (model, fmt), path in files.items()
         ],

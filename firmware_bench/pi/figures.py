@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from export.parity import TOLERANCES
 from firmware_bench import stats
 from firmware_bench.pi import energy
 from firmware_bench.pi.record import NS_PER_MS, Record
@@ -19,8 +20,8 @@ from firmware_bench.results import Evidence, Measurement, Model, figure
 #: Float outputs may differ from torch's by this part of the largest; another order of additions
 #: makes less, a wrong kernel more.
 FLOAT_TOLERANCE = 1e-3
-#: Integer outputs may differ from the reference kernels' by so many steps (docs/artefact.md).
-STEP_TOLERANCE = 2
+#: How far integer outputs may be from the reference kernels': the stage of the artefact's parity.
+_STAGES = {"int8.tflite": "int8.runtimes", "int16x8.tflite": "int16.runtimes"}
 
 
 class _Writer:
@@ -85,16 +86,19 @@ def why_no_time(record: Record, entry: str) -> str:
 def wrong_outputs(record: Record, entry: str) -> str:
     """What is wrong with the outputs; empty if they are the golden ones, or cannot be judged.
 
-    Float formats are held against torch's outputs, int8 against the reference kernels'. Other
-    formats differ from the float model by right, and their agreement is a figure, not a rule.
+    Float formats are held against torch's outputs, integer TFLite against the reference kernels'.
+    Other formats differ from the float model by right, and their agreement is a figure, not a rule.
     """
     alone = record.about("alone", entry)
     golden = alone["golden"] if alone else {}
     if golden and not golden["finite"]:
         return "not finite"
-    if golden.get("worst_step", 0) > STEP_TOLERANCE:
-        return f"{golden['worst_step']} steps from the reference kernels (allowed {STEP_TOLERANCE})"
-    if record.model(entry)["format"].startswith("fp32.") and "max_abs" in golden:
+    kind = record.model(entry)["format"]
+    if kind in _STAGES and "worst_step" in golden:
+        allowed = TOLERANCES[_STAGES[kind]].max_abs or 0.0
+        if golden["worst_step"] > allowed:
+            return f"{golden['worst_step']} steps from the reference kernels (allowed {allowed:g})"
+    if kind.startswith("fp32.") and "max_abs" in golden:
         error = golden["max_abs"] / (golden["scale"] or 1.0)
         if error > FLOAT_TOLERANCE:
             return f"off by {error:.1e} of the largest (allowed {FLOAT_TOLERANCE:.0e})"
@@ -109,7 +113,7 @@ def _golden(record: Record, entry: str, one: _Writer) -> Iterator[Measurement]:
         yield one("golden_agreement", golden["agreement"], note=note)
         yield one("golden_error", golden["max_abs"] / (golden["scale"] or 1.0), note=note)
     if "differing" in golden:
-        note = f"worst {golden['worst_step']} steps, against the reference kernels"
+        note = f"values that differ, worst {golden['worst_step']} steps, from the reference kernels"
         yield one("golden_differing_bytes", golden["differing"], note=note)
 
 
