@@ -12,7 +12,13 @@ from artefacts import TFLITE
 from pi_rig import QUICK, artefact, crashing_runtime
 
 import firmware_bench.device
+from firmware_bench.device import bench as device_bench
+from firmware_bench.device import board
+from firmware_bench.device.child import Child
+from firmware_bench.device.journal import Journal
 from firmware_bench.pi import bundle
+from firmware_bench.pi.bench import from_folder
+from targets.errors import InputError
 from targets.target import load
 
 needs_reference = pytest.mark.skipif(not TFLITE.exists(), reason="skipped: no data")
@@ -78,6 +84,35 @@ def test_outputs_are_compared_with_the_golden_ones(done):
 def test_the_memory_of_a_model_is_more_than_that_of_its_runtime(done):
     teacher = done["alone:teacher.fp32.onnx@onnxruntime"]["memory"]["peak_rss"]
     assert teacher > done["bare:onnxruntime"]["peak_rss"] + 1e6
+
+
+def test_a_run_by_hand_is_taken_over_as_measurements(done, folder):
+    run, found = from_folder(folder, load("rpi5"))
+    medians = [m for m in found if m.metric == "latency_median"]
+    assert {m.model for m in medians} == {"student", "teacher"}
+    assert all(m.value and m.evidence == "measured" for m in medians)
+    assert "wrong-board" in {fault.rule for fault in run.environment.faults}
+    with pytest.raises(InputError, match="of another target"):
+        from_folder(folder, load("rpi4b"))
+
+
+def test_models_that_do_not_fit_in_memory_together_are_loaded_one_at_a_time(
+    folder, tmp_path, monkeypatch
+):
+    job = json.loads((folder / "job.json").read_text()) | {"rounds": 2}
+    real, most = board.state, [0]
+
+    class Counted(Child):
+        def __init__(self, request):
+            super().__init__(request)
+            most[0] = max(most[0], len(Child.living))
+
+    monkeypatch.setattr(board, "state", lambda: real() | {"available_bytes": 1})
+    monkeypatch.setattr(device_bench, "Child", Counted)
+    bench = device_bench.Bench(job, folder, Journal(tmp_path / "journal", "digest"))
+    bench.all()
+    assert most[0] == 1
+    assert set(bench.journal["round:1:1"]["runs"]) == set(bench._live())
 
 
 def test_a_cut_loses_one_step_and_repeats_none(done, folder, tmp_path):
