@@ -63,7 +63,7 @@ def bench(
         Nothing to run, no connection, another architecture, no runtime, no room.
     """
     meter = energy.read_meter(options.meter_csv) if options.meter_csv else None
-    with tempfile.TemporaryDirectory(prefix="dlink-pi-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="dlink-job-") as temporary:
         folder = Path(temporary) / "work"
         digest = bundle.write(artefact, target, folder, options)
         with held.journal(digest, host) as journal:
