@@ -16,6 +16,7 @@ from distill.windows import Windows
 from export import manifest
 from export.c.generate import GeneratedLibrary, generate
 from export.describe import Made, describe
+from export.foreign import FORMS
 from export.formats import wanted
 from export.golden import Golden
 from export.models import Models, teacher_of
@@ -138,7 +139,7 @@ class _Builder:
         )
         for name, bits in (("int8", 8), ("int16x8", 16)):
             path = part / f"student.{name}.tflite"
-            if path.exists():
+            if path.exists() and self.models.quantised is not None:
                 model = TfliteModel(path, reference=True)
                 inputs = model.quantise_input(windows.x)
                 outputs = model.run_raw(inputs)
@@ -164,8 +165,8 @@ class _Builder:
 
     def parity(self, part: Path) -> None:
         """Replay the golden vectors everywhere; raise if any stage misses its tolerance."""
-        if self.models.quantised is not None:
-            write_json(part / QUANTISATION, self.models.quantised.report)
+        if self.models.report is not None:
+            write_json(part / QUANTISATION, self.models.report)
         if self.options.preprocessing is not None:
             from export.contract import add_preprocessing
 
@@ -187,13 +188,13 @@ class _Builder:
         write_json(part / "parity.json", rows)
 
     def _dropped(self, part: Path, what: str, result: ParityResult) -> bool:
-        """Leave out a form that a runtime rounds by itself, if that went wrong and none asked."""
+        """Leave out a form whose scales are another tool's, if that went wrong and none asked."""
         asked = wanted(self.options.formats, self.targets)
         name = what.removeprefix("student.")
-        if result.passed or name not in MAY_FAIL or asked.get(name) != "":
+        ours = self.models.foreign is None or name not in FORMS
+        if result.passed or asked.get(name) != "" or (ours and name not in MAY_FAIL):
             return False
         reason = f"parity: {'; '.join(result.failed)}"
-        self.say(f"left out {name}: {reason}")
         self.models.drop(part, name, reason)
         return True
 

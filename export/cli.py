@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,7 +141,9 @@ def run_command(source: str, out: Path, no_cache: bool, as_json: bool, **given: 
 
                 opened = _open(source, given)
                 store = Store(None if no_cache else default_folder())
-                manifest = build(opened, out, options, say, store)
+                # Training prints its epochs: standard output is for the tables or the JSON alone.
+                with contextlib.redirect_stdout(sys.stderr):
+                    manifest = build(opened, out, options, say, store)
         except (ParityFailureError, AccuracyGateError) as err:
             click.echo(f"dlink-export: {err}", err=True)
             sys.exit(EXIT_FAILED)
@@ -220,9 +223,11 @@ def verify_command(artefact: Path, targets: tuple[str, ...], as_json: bool) -> N
         from export.contract import checks
         from export.manifest import load
         from export.stages import missing_runtimes, replay
+        from export.untrusted import check_models
         from export.verify_target import verify_on
 
         found = load(artefact)
+        check_models(artefact)
         rows = list(replay(artefact))
         for target in targets:
             rows += verify_on(artefact, target)

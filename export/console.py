@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from export.formats import by_reason
 from targets.files import read_json
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def _print_quantisation(folder: Path) -> None:
         [f"{row['name']}: {row['what']}", *_score(row["after"]), _verdict(row)]
         for row in report["rungs"]
     ]
-    _print(f"quantisation {windows}", ["rung", *columns], rungs)
+    if rungs:
+        _print(f"quantisation {windows}", ["rung", *columns], rungs)
 
 
 def _score(row: dict[str, Any]) -> list[str]:
@@ -158,5 +160,5 @@ def _print_notes(manifest: Manifest) -> None:
             f"preprocessing: causal {told['kind'].upper()} from {told['input_sfreq']:g} Hz, delay "
             f"{1000 * told['delay_seconds']:.0f} ms"
         )
-    for name, reason in manifest.left_out.items():
-        console.print(f"left out {name}: {reason}", soft_wrap=True, markup=False)
+    for names, reason in by_reason(manifest.left_out):
+        console.print(f"left out {names}: {reason}", soft_wrap=True, markup=False)

@@ -110,7 +110,7 @@ def _metrics(part: Path, made: Made) -> tuple[dict[str, Any], dict[str, Any]]:
 def _card_facts(
     made: Made, metrics: dict[str, Any], logits: dict[str, Any], params: int
 ) -> card.CardFacts:
-    source, quantised = made.source, made.models.quantised
+    source = made.source
     facts, test = source.facts, source.splits.get("test")
     training = None
     if facts.get("results"):
@@ -126,7 +126,7 @@ def _card_facts(
         parity=made.parities,
         left_out=made.models.plan.left_out,
         training=training,
-        quantisation=None if quantised is None else quantised.report,
+        quantisation=made.models.report,
         preprocessing=made.preprocessing,
         predictions=logits,
         y=None if test is None else test.y,
@@ -196,9 +196,5 @@ def _calibration(made: Made) -> manifest.Calibration | None:
 
 
 def _quantisation(made: Made) -> manifest.Quantisation | None:
-    if made.models.calibration is None:
-        return None
-    quantised = made.models.quantised
-    if quantised is None:
-        return manifest.Quantisation(method="minmax, by onnxruntime", passed_by=None, gate=None)
-    return manifest.Quantisation(**quantised.summary)
+    by = made.models.quantised or made.models.foreign
+    return None if by is None else manifest.Quantisation(**by.summary)

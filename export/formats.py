@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -82,3 +82,11 @@ def wanted(names: Iterable[str], targets: Iterable[Target]) -> dict[str, str]:
         found.setdefault("int8.tflite", found["c"])
     found.setdefault(ALWAYS, "")
     return {name: found[name] for name in FORMATS if name in found}
+
+
+def by_reason(left_out: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Formats that were left out for one reason, together: ("fp32.tflite, c", reason)."""
+    found: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        found.setdefault(reason, []).append(name)
+    return [(", ".join(names), reason) for reason, names in found.items()]

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -15,11 +16,13 @@ from torch import nn
 from distill.windows import Windows
 from export import qdq, quantize, tflite
 from export.calibration import Observed, observe
-from export.formats import FORMATS
+from export.foreign import FORMS, TFLITE_FORM, Foreign, quantise_foreign
+from export.formats import FORMATS, by_reason, wanted
 from export.golden import spread
 from export.options import Options
 from export.plan import Plan, make_plan
-from export.quantised import Quantised, quantised_student
+from export.quantisation.score import Gate
+from export.quantised import AccuracyGateError, Quantised, quantised_student
 from export.sources import Source
 from export.store import Store
 from export.trace import export_onnx, simplify
@@ -37,6 +40,7 @@ class Models:
     ----------
     calibration : windows that set the scales; None where nothing is quantised.
     quantised : the integer student; None where the graph does not allow one.
+    foreign : what other tools made of a graph outside our operators.
     """
 
     source: Source
@@ -48,6 +52,13 @@ class Models:
     fp32: bytes = field(init=False)
     calibration: Windows | None = None
     quantised: Quantised | None = None
+    foreign: Foreign | None = None
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """quantisation.json, of whoever quantised."""
+        by = self.quantised or self.foreign
+        return None if by is None else by.report
 
     def trace(self) -> None:
         """The student as float32 ONNX, and the plan that follows from its operators."""
@@ -66,8 +77,8 @@ class Models:
         proto = onnx.load_from_string(self.fp32)
         options = self.options
         self.plan = make_plan(source, proto, options.formats, self.targets, options.prefer)
-        for name, reason in self.plan.left_out.items():
-            self.say(f"left out {name}: {reason}")
+        for names, reason in by_reason(self.plan.left_out):
+            self.say(f"left out {names}: {reason}")
 
     def quantise(self) -> None:
         """Calibrate and, where the gate asks for more, climb the ladder."""
@@ -76,6 +87,7 @@ class Models:
             return
         self.calibration = train.select(spread(train, self.options.n_calibration))
         if self.plan.graph is None:
+            self._quantise_foreign()
             return
         graph, windows = self.plan.graph, self.calibration
         self.say(f"calibrating on {len(windows)} training windows")
@@ -87,6 +99,43 @@ class Models:
             key=key,
         )  # fmt: skip
 
+    def _quantise_foreign(self) -> None:
+        """int8 by other tools; what misses the gate is refused if asked for, else left out."""
+        names = [name for name in self.plan.formats if name in FORMS]
+        if not names:
+            return
+        assert self.calibration is not None
+        options, val = self.options, self.source.splits.get("val") or None
+        tflite = self._litert() if TFLITE_FORM in names else None
+        found = quantise_foreign(
+            self.fp32, tflite, names, self.calibration, val,
+            Gate(options.max_drop, options.min_agreement), self.store, self.say,
+        )  # fmt: skip
+        asked = wanted(options.formats, self.targets)
+        for name, fault in found.faults.items():
+            if asked[name]:
+                raise AccuracyGateError(f"{name}: {fault}; no artefact was written")
+        for names_of, fault in by_reason(found.faults):
+            self._leave_out(names_of.split(", "), fault)
+        self.foreign = found
+
+    def _litert(self) -> bytes:
+        """Float TFLite by litert-torch."""
+        from export.litert_convert import convert_fp32
+
+        student, signal = self.source.student, self.source.signal
+        assert student is not None
+        example = torch.zeros(1, signal.n_chans, signal.n_times)
+        self.say("converting the student with litert-torch")
+        key = {"model": _sha(self.fp32)}
+        return self.store.bytes("litert", key, lambda: convert_fp32(student, example))
+
+    def _leave_out(self, names: list[str], reason: str) -> None:
+        kept = tuple(name for name in self.plan.formats if name not in names)
+        left = {**self.plan.left_out, **dict.fromkeys(names, reason)}
+        self.plan = replace(self.plan, formats=kept, left_out=left)
+        self.say(f"left out {', '.join(names)}: {reason}")
+
     def write(self, part: Path) -> None:
         """All model files but the C library, into `part`."""
         graph, made = self.plan.graph, self.plan.formats
@@ -96,13 +145,15 @@ class Models:
                 (part / "student.fp32.tflite").write_bytes(tflite.write_fp32(graph))
             if "dynamic.tflite" in made:
                 # Its values are rounded while it runs, so channels of like ranges help here too.
-                same = self.quantised is not None and not self.quantised.report.get("changed")
-                best = self.quantised.graph if self.quantised is not None and same else graph
+                best = graph if self.quantised is None else self.quantised.same_graph
                 (part / "student.dynamic.tflite").write_bytes(tflite.write_dynamic(best))
+        elif "fp32.tflite" in made:
+            (part / "student.fp32.tflite").write_bytes(self._litert())
         if self.quantised is not None:
             self._write_integers(part, self.quantised)
-        elif self.calibration is not None:
-            self._write_static(part)
+        if self.foreign is not None:
+            for name, content in self.foreign.content.items():
+                (part / f"student.{name}").write_bytes(content)
 
     def _write_integers(self, part: Path, quantised: Quantised) -> None:
         """One set of scales for every integer format."""
@@ -114,31 +165,13 @@ class Models:
                 model = qdq.write_int8(fp32, quantised.qgraph, unsigned=unsigned)
                 (part / f"student.{name}").write_bytes(_serialise(model))
         if "int16x8.tflite" in made:
-            wide = quantize.quantize(quantised.graph, quantised.widest_ranges, wide="all")
+            wide = quantize.quantize(quantised.same_graph, quantised.widest_ranges, wide="all")
             (part / "student.int16x8.tflite").write_bytes(tflite.write_int8(wide))
-
-    def _write_static(self, part: Path) -> None:
-        """Models outside our operators: onnxruntime's own static quantisation, ONNX only."""
-        assert self.calibration is not None
-        windows = self.calibration
-        for name, unsigned in (("int8.onnx", False), ("uint8.onnx", True)):
-            if name not in self.plan.formats:
-                continue
-            self.say(f"quantising {name} with onnxruntime")
-            key = {"model": _sha(self.fp32), "windows": windows.hash, "unsigned": unsigned}
-            content = self.store.bytes("static", key, self._static(windows, unsigned))
-            (part / f"student.{name}").write_bytes(content)
-
-    def _static(self, windows: Windows, unsigned: bool) -> Callable[[], bytes]:
-        from export.onnx_static import quantise_static
-
-        return lambda: quantise_static(self.fp32, windows.x, unsigned=unsigned)
 
     def drop(self, part: Path, name: str, reason: str) -> None:
         """Take back a format that nobody asked for by name."""
         (part / FORMATS[name].file).unlink()
-        kept = tuple(other for other in self.plan.formats if other != name)
-        self.plan = replace(self.plan, formats=kept, left_out={**self.plan.left_out, name: reason})
+        self._leave_out([name], reason)
 
     def write_teacher(self, part: Path, teacher: nn.Module, teacher_hash: str) -> None:
         """The teacher as float32 ONNX."""

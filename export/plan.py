@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from export import from_onnx, ir
+from export import from_onnx, ir, litert_convert
 from export.c.choose import Preference
 from export.formats import ALWAYS, FORMATS, wanted
+from export.quantize import quantize
 from export.sources import Source
 from export.static_memory import StaticMemory, check_fits, static_memory
 from targets import target as targets_module
 from targets.errors import InputError
 from targets.target import Target
+
+WIDE = "int16x8.tflite"
+LITERT_FORMS = ("fp32.tflite", "int8.tflite")
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,18 @@ def make_plan(
         or a board is too small.
     """
     asked = wanted(formats, targets)
+    narrow: InputError | None = None
     graph: ir.Graph | None = None
     foreign: InputError | None = None
     try:
         graph = from_onnx.read(fp32)
     except InputError as err:
         foreign = err
+    if graph is not None and WIDE in asked:
+        narrow = _not_wide(graph)
     left_out: dict[str, str] = {}
     for name, asker in asked.items():
-        fault = _fault(name, source, foreign)
+        fault = _fault(name, source, foreign) or (narrow if name == WIDE else None)
         if fault is None:
             continue
         if asker:
@@ -90,13 +97,38 @@ def make_plan(
     return Plan(made, left_out, graph, targets, memory)
 
 
+def _not_wide(graph: ir.Graph) -> InputError | None:
+    """Why a graph cannot have 16-bit values throughout, or None; ranges play no part in it."""
+    try:
+        quantize(graph, dict.fromkeys(graph.lifetimes(), (-1.0, 1.0)), wide="all")
+    except InputError as err:
+        return err
+    return None
+
+
+def _by_litert(name: str, source: Source, foreign: InputError) -> InputError | None:
+    """None where litert-torch can make a format of a graph outside our operators."""
+    if name not in LITERT_FORMS:
+        return foreign
+    if source.student is None:
+        return litert_convert.no_way(foreign)
+    if litert_convert.available():
+        return None
+    return InputError(
+        foreign.what, where=foreign.where, value=foreign.value, limit=foreign.limit,
+        todo=f"{foreign.todo} Or install the extra: {litert_convert.INSTALL}.".lstrip(),
+    )  # fmt: skip
+
+
 def _fault(name: str, source: Source, foreign: InputError | None) -> InputError | None:
     """Why a format cannot be made, or None."""
     if name == ALWAYS:
         return None
     entry = FORMATS[name]
     if entry.graph and foreign is not None:
-        return foreign
+        fault = _by_litert(name, source, foreign)
+        if fault is not None:
+            return fault
     if entry.integer and not source.splits.get("train"):
         return InputError(
             "there are no training windows to calibrate on", where=source.what,

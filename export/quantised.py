@@ -38,13 +38,16 @@ class Quantised:
     graph : the float graph whose weights were rounded; another one than the student's where the
         ladder equalised, corrected or fine-tuned it.
     qgraph : its quantised form.
-    widest_ranges : extremes of every activation with headroom, for 16-bit values.
+    same_graph : a graph of the student's own float function, its channels equalised if the ladder
+        did that alone: for forms that need no remedy beyond.
+    widest_ranges : extremes of every activation of `same_graph` with headroom, for 16-bit values.
     summary : for the manifest.
     report : quantisation.json.
     """
 
     graph: ir.Graph
     qgraph: ir.QuantizedGraph
+    same_graph: ir.Graph
     widest_ranges: Mapping[str, Range]
     summary: dict[str, Any]
     report: dict[str, Any]
@@ -77,7 +80,9 @@ def quantised_student(
             method=options.method, rungs=options.rungs,
             soft_targets=source.soft_targets, observed=observed,
         )  # fmt: skip
-        seen = observed if climbed.graph is graph else observe(climbed.graph, calibration.x)
+        seen = observed
+        if not climbed.changed and climbed.graph is not graph:
+            seen = observe(climbed.graph, calibration.x)
         told = climbed.as_dict() | {
             "ranges": dict(climbed.ranges),
             "widest_ranges": _with_headroom(seen),
@@ -95,7 +100,8 @@ def quantised_student(
         raise AccuracyGateError(_refusal(report))
     say(_verdict(report))
     qgraph = quantize(made, told["ranges"], wide=told["wide"])
-    return Quantised(made, qgraph, told["widest_ranges"], _summary(report), report)
+    same = graph if told["changed"] else made
+    return Quantised(made, qgraph, same, told["widest_ranges"], _summary(report), report)
 
 
 def _ungated(
@@ -108,7 +114,7 @@ def _ungated(
         "fine_tuned": False, "passed_by": None, "rungs": [], "comparisons": [], "sensitivity": [],
     }  # fmt: skip
     qgraph = quantize(graph, observed.ranges(method))
-    return Quantised(graph, qgraph, _with_headroom(observed), _summary(report), report)
+    return Quantised(graph, qgraph, graph, _with_headroom(observed), _summary(report), report)
 
 
 def _with_headroom(observed: Observed) -> dict[str, Range]:

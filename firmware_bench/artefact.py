@@ -9,6 +9,7 @@ from typing import Any
 
 from export import golden, manifest
 from export.golden import Golden
+from export.untrusted import check_models
 from targets.errors import InputError
 from targets.files import read_json
 
@@ -57,6 +58,7 @@ def load(path: Path) -> Artefact:
             todo="Give the folder that dlink-export wrote.",
         )
     found = manifest.load(path).model_dump(mode="json")
+    check_models(path)
     training = path / "training.json"
     return Artefact(
         path, found, read_json(training, "training record") if training.exists() else None

@@ -21,6 +21,7 @@ from export.quantisation.torch_graph import TorchGraph
 from export.quantize import quantize
 from export.runtimes import TfliteModel
 from export.tflite import write_int8
+from targets.errors import InputError
 
 Floats = npt.NDArray[np.float32]
 SoftTargets = Callable[[], Floats]
@@ -103,7 +104,11 @@ class Workbench:
         """A state, quantised and judged by the real model under LiteRT."""
         ranges = observed.ranges(method)
         qgraph = quantize(graph, ranges, wide=wide) if wide else quantize(graph, ranges)
-        logits = TfliteModel(write_int8(qgraph)).run(self.val.x)
+        try:
+            logits = TfliteModel(write_int8(qgraph)).run(self.val.x)
+        except InputError:
+            # Some ratios of scales are beyond what a runtime's kernels take: such a form is none.
+            logits = np.zeros_like(self.reference)
         found = score(logits, self.reference, self.val.y)
         return State(
             graph, observed, method, ranges, wide, changed, tuned, qgraph, found, uncorrected

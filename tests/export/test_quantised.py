@@ -54,6 +54,12 @@ def test_a_hard_student_climbs_and_the_log_says_which_rung_did_it(mic, source, t
         assert made.graph.tensors[name].shape == tensor.shape
 
 
+def test_scales_that_a_runtime_refuses_are_no_form_and_the_ladder_climbs_on(mic, source, tmp_path):
+    made, _ = quantise(scaled_channel(mic.graph, factor=1e5), source, Options(), tmp_path)
+    assert made.report["passed_by"] == "equalisation"
+    assert made.report["rungs"][0]["after"]["cosine"] == 0
+
+
 def test_a_gate_that_nothing_passes_names_every_rung(mic, source, tmp_path):
     hard = scaled_channel(mic.graph, factor=2e4)
     with pytest.raises(AccuracyGateError) as err:

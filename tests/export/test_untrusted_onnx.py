@@ -1,6 +1,7 @@
 """Hostile ONNX files: each rule by a file made for it, then hundreds of damaged real ones."""
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ from hostile import proto_mutants
 from onnx import TensorProto, helper
 from onnx_models import Maker
 
-from export.untrusted import Limits, load_onnx
+from export import manifest
+from export.untrusted import Limits, check_models, load_onnx
 from targets.errors import InputError
 
 
@@ -272,3 +274,24 @@ def test_what_the_rules_let_through_the_runtime_survives_or_is_refused(mic, tmp_
         if tried == 12:
             break
     assert tried == 12
+
+
+def test_an_artefact_with_a_hostile_model_is_refused_although_its_checksums_agree(
+    exported, tmp_path
+):
+    folder = tmp_path / "a"
+    shutil.copytree(exported, folder)
+    check_models(folder)
+    path = folder / "student.fp32.onnx"
+    proto = onnx.load(path)
+    tensor = proto.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "/etc/passwd"
+    path.write_bytes(proto.SerializeToString())
+    found = manifest.load(exported)
+    manifest.write(found.model_copy(update={"files": manifest.files_of(folder)}), folder)
+    manifest.load(folder)
+    with pytest.raises(InputError, match="/etc/passwd"):
+        check_models(folder)
