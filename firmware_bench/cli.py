@@ -7,21 +7,32 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
+from distill.commands import DefaultGroup
+from firmware_bench.pi.command import LinuxBoard, linux_options
 from targets.errors import user_errors
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExample:  dlink-bench artefacts/eegmat -t host -t nucleo-l4r5zi -o results.json"
-    "\n          dlink-bench student.int8.tflite -t rp2040 -t corstone300",
-)
+@click.group(cls=DefaultGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dlink")
+def bench() -> None:
+    """Measure student and teacher of an artefact on a board, in an emulator, or here.
+
+    \b
+    Examples:
+      dlink-bench artefacts/eegmat -t host -t nucleo-l4r5zi -o results.json
+      dlink-bench artefacts/eegmat -t rpi4b --ssh pi@raspberrypi.local
+      dlink-bench artefacts/eegmat -t rpi4b --rehearse arm64
+      dlink-bench student.int8.tflite -t rp2040 -t corstone300
+    """
+
+
+@bench.command("run", hidden=True)
 @click.argument("artefact", type=_PATH)
 @click.option(
     "-t",
@@ -41,8 +52,8 @@ _PATH = click.Path(path_type=Path)
     help="Timed runs of each model on the host.",
 )  # fmt: skip
 @click.option(
-    "--threads", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Threads of the runtimes on the host.",
+    "--threads", type=click.IntRange(1, 64), multiple=True, default=(1,), show_default=True,
+    help="Threads of the runtimes; repeat for several on a Linux board.",
 )  # fmt: skip
 @click.option(
     "--keep", type=_PATH, metavar="DIR",
@@ -72,12 +83,13 @@ _PATH = click.Path(path_type=Path)
     "--build-serial", "build_dir", type=_PATH, metavar="DIR",
     help="Write the firmware to flash for each -t to DIR, and stop.",
 )  # fmt: skip
-def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
+@linux_options
+def run_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     artefact: Path,
     target_ids: tuple[str, ...],
     output: Path,
     runs: int,
-    threads: int,
+    threads: tuple[int, ...],
     keep: Path | None,
     hop: int | None,
     prefer: Literal["speed", "balanced", "memory"],
@@ -85,6 +97,7 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
     port: str | None,
     baud: int,
     build_dir: Path | None,
+    **linux: Any,
 ) -> None:
     """Measure student and teacher of an ARTEFACT folder on one or more targets.
 
@@ -94,6 +107,9 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
     ARTEFACT may also be a quantised .tflite file: its C library is then generated, and runs on the
     Cortex-M targets.
 
+    A Raspberry Pi is measured over SSH (docs/raspberry_pi.md) or rehearsed in an emulator
+    (docs/rehearsal.md).
+
     With --serial one Cortex-M target is also measured as a real board; docs/boards.md shows the
     way from unpacking it to its first figure.
     """
@@ -101,18 +117,29 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
         from firmware_bench import console as tables
         from firmware_bench import results
         from firmware_bench.layer_table import print_layers
-        from firmware_bench.run import SerialLine, build_serial, measure
+        from firmware_bench.pi.command import read
+        from firmware_bench.pi.table import print_boards
+        from firmware_bench.rehearsal.table import print_rehearsals
+        from firmware_bench.run import SerialLine, build_serial, measure, write_board_folder
         from firmware_bench.serial_table import print_serial
         from targets.files import check_writable
 
         if build_dir is not None:
             click.echo("\n".join(build_serial(artefact, target_ids, build_dir, baud=baud)))
             return
+        board = read(runs, threads, linux)
+        if board.prepare:
+            _prepare(target_ids, board)
+            return
+        if board.board_folder is not None:
+            told = write_board_folder(artefact, target_ids, board.board_folder, board)
+            click.echo("\n".join(told))
+            return
         check_writable(output)
         console = tables.console()
         found = measure(
-            artefact, target_ids, runs=runs, threads=threads, keep=keep, hop=hop, layers=layers,
-            prefer=prefer,
+            artefact, target_ids, runs=runs, threads=threads[0], keep=keep, hop=hop, layers=layers,
+            prefer=prefer, board=board,
             console=console,
             serial=SerialLine(port, baud) if port is not None else None,
         )  # fmt: skip
@@ -120,7 +147,24 @@ def bench(  # noqa: PLR0913, PLR0917 - each is an option of the command
         tables.print_results(console, found)
         print_layers(console, found)
         print_serial(console, found)
+        print_rehearsals(console, found)
+        print_boards(console, found)
         console.print(f"results: {output}", soft_wrap=True, highlight=False)
+
+
+def _prepare(target_ids: tuple[str, ...], board: LinuxBoard) -> None:
+    """Show, and with --yes run, what makes the board ready."""
+    from firmware_bench.pi.prepare import prepare
+    from targets.errors import InputError
+    from targets.target import load
+
+    assert board.host is not None
+    if len(target_ids) != 1:
+        raise InputError("one board is prepared at a time", where="--prepare", value=target_ids)
+    target = load(target_ids[0])
+    prepare(board.host, target, board.options, carry=board.carry, go=board.go, say=click.echo)
+    if not board.go:
+        click.echo("nothing was changed; add --yes to run these commands")
 
 
 @click.command(

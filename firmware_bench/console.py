@@ -10,6 +10,7 @@ from rich.table import Table
 
 from firmware_bench import board_table
 from firmware_bench.gate import Status, Verdict
+from firmware_bench.rehearsal.table import rehearsed
 from firmware_bench.results import Measurement, Results
 from targets.units import human
 
@@ -52,6 +53,8 @@ def print_results(console: Console, results: Results) -> None:
     _print_accuracy(console, results)
     for run in results.runs:
         target = run.target
+        if rehearsed(results, run):  # has a table of its own: no milliseconds of a clock
+            continue
         columns = _COLUMNS["cortex-m" if target.kind == "cortex-m" else "host"]
         rows, notes = [], []
         for model, fmt in _rows(results, target.id):

@@ -11,12 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from export.c.choose import Preference
 from firmware_bench import artefact as artefacts
 from firmware_bench import bare, linux, mcu, peers, serial_bench, serial_firmware, static
 from firmware_bench.artefact import Artefact
+from firmware_bench.pi import bench as over_ssh
+from firmware_bench.pi import bundle
+from firmware_bench.pi.command import LinuxBoard
+from firmware_bench.rehearsal import bench as rehearsing
 from firmware_bench.results import Measurement, Results, TargetRun
 from targets.errors import InputError
 from targets.target import Target, all_ids, load
@@ -59,6 +70,7 @@ def measure(  # noqa: PLR0913 - each is an option of the command
     hop: int | None = None,
     layers: bool = False,
     prefer: Preference = "balanced",
+    board: LinuxBoard | None = None,
     console: Console | None = None,
 ) -> Results:
     """Measure an artefact, or a bare .tflite model, on each target.
@@ -80,6 +92,8 @@ def measure(  # noqa: PLR0913 - each is an option of the command
         A bare model's streaming interface is measured too, a window every `hop` samples.
     prefer : "speed", "balanced" or "memory"
         What a bare model's library is generated for.
+    board : LinuxBoard, optional
+        How the one Linux target is reached.
     layers : bool
         Instructions are told layer by layer, on the Cortex-M targets.
     console : Console, optional
@@ -92,7 +106,9 @@ def measure(  # noqa: PLR0913 - each is an option of the command
     """
     targets = [load(target_id) for target_id in dict.fromkeys(target_ids)]
     for target in targets:
-        _check_offered(target, path)
+        _check_offered(target, path, board)
+    if board is not None and (board.host or board.rehearse or board.from_board):
+        _check_one_linux(targets, board)
     if serial is not None:
         _check_one_board(targets)
     if hop is not None and not is_model_file(path):
@@ -113,7 +129,7 @@ def measure(  # noqa: PLR0913 - each is an option of the command
     with _opened(path, keep, hop, layers, prefer) as source, _progress(console) as bar:
         found = list(source.static)
         for target in targets:
-            record, measured = _measure_one(source, target, bar, runs, threads, keep, serial)
+            record, measured = _measure_one(source, target, bar, runs, threads, keep, serial, board)
             records.append(record)
             found += measured
     found += peers.measurements(source.manifest, [record.target for record in records], found)
@@ -195,6 +211,7 @@ def _measure_one(
     threads: int,
     keep: Path | None,
     serial: SerialLine | None,
+    board: LinuxBoard | None,
 ) -> tuple[TargetRun, list[Measurement]]:
     """Measure on one target, with its own line on the progress bar."""
     task = bar.add_task(target.id, total=mcu.STEPS, step="")
@@ -208,23 +225,75 @@ def _measure_one(
         if serial is None:
             return mcu.bench(subject, target, keep=folder, progress=advance)
         bar.update(task, total=mcu.STEPS + len(subject.inputs))
-        board = serial_bench.bench(  # first: a board that does not answer is told at once
+        answered = serial_bench.bench(  # first: a board that does not answer is told at once
             subject, target, serial.port, baud=serial.baud, progress=advance
         )
         return serial_bench.combine(
-            mcu.bench(subject, target, keep=folder, progress=advance), board
+            mcu.bench(subject, target, keep=folder, progress=advance), answered
         )
     assert source.artefact is not None
+    if target.kind == "linux":
+        assert board is not None
+        return _measure_linux(source.artefact, target, board, bar, task, advance)
     bar.update(task, total=linux.steps(source.artefact, runs))
     return linux.bench(source.artefact, target, runs=runs, threads=threads, progress=advance)
 
 
-def _check_offered(target: Target, path: Path) -> None:
-    if target.kind == "linux":
+def _measure_linux(
+    artefact: Artefact,
+    target: Target,
+    board: LinuxBoard,
+    bar: Progress,
+    task: TaskID,
+    advance: Callable[[str], None],
+) -> tuple[TargetRun, list[Measurement]]:
+    if board.from_board is not None:
+        return over_ssh.from_folder(board.from_board, target, meter_csv=board.options.meter_csv)
+    if board.rehearse is not None:
+        bar.update(task, total=rehearsing.steps(artefact, board.rehearse))
+        return rehearsing.bench(artefact, target, board.rehearse, advance)
+    assert board.host is not None
+    bar.update(task, total=over_ssh.steps(artefact, board.options))
+    return over_ssh.bench(artefact, target, board.host, board.options, advance)
+
+
+def write_board_folder(
+    path: Path, target_ids: Sequence[str], out: Path, board: LinuxBoard
+) -> list[str]:
+    """Write the folder that a board runs by hand; return what to tell the user.
+
+    Raises
+    ------
+    InputError
+        Not one Linux target, or no artefact.
+    """
+    targets = [load(target_id) for target_id in dict.fromkeys(target_ids)]
+    target = _check_one_linux(targets, board)
+    bundle.write(artefacts.load(path), target, out, board.options)
+    return [f"{out}: copy it to the board, run there: python3 run.py job.json",
+            f"then: dlink-bench {path} -t {target.id} --from-board {out}"]  # fmt: skip
+
+
+def _check_one_linux(targets: Sequence[Target], board: LinuxBoard) -> Target:
+    boards = [target for target in targets if target.kind == "linux"]
+    if len(boards) != 1:
         raise InputError(
-            "boards over SSH are not offered yet",
+            "one Linux board at a time",
+            where="--rehearse" if board.rehearse else "--ssh",
+            value=", ".join(target.id for target in boards) or "none",
+            todo="Name it alone, such as -t rpi4b; several: dlink-bench fleet.",
+        )
+    return boards[0]
+
+
+def _check_offered(target: Target, path: Path, board: LinuxBoard | None = None) -> None:
+    reached = board is not None and (board.host or board.rehearse or board.from_board)
+    if target.kind == "linux" and not reached:
+        raise InputError(
+            "nothing leads to this board",
             where=target.id,
-            todo="Measure on host or on a Cortex-M target.",
+            todo="Say --ssh HOST, or --rehearse arm64 for an emulated one, or take a folder there "
+            "by hand (--board-folder, --from-board).",
         )
     if target.kind != "cortex-m" and is_model_file(path):
         boards = [one for one in all_ids() if load(one).kind == "cortex-m"]

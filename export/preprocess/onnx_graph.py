@@ -263,5 +263,7 @@ def prefix(
         onnx.compose.add_prefix(student, "student/", rename_outputs=False),
         io_map=[("window", f"student/{end.name}")],
     )
+    del joined.opset_import[:]  # merge_models names the one that both have twice
+    joined.opset_import.append(helper.make_opsetid("", opset))
     onnx.checker.check_model(joined, full_check=True)
     return joined

@@ -10,6 +10,7 @@ from chains_of_signals import chain, contract
 from export.c.host import find_compiler
 from export.ir import Quant
 from export.preprocess import bundle, replay, write
+from export.untrusted import check_models
 from targets.errors import InputError
 
 COUNTS = {"input_unit": "counts", "uv_per_count": 0.0223}
@@ -157,3 +158,7 @@ def test_golden_samples_are_eeg_of_the_device():
     np.testing.assert_allclose(counts * 0.0223e-6, volts, atol=0.02e-6)
     spread = (volts - volts.mean(axis=1, keepdims=True)).std()
     assert 10e-6 < spread < 60e-6
+
+
+def test_its_models_pass_the_checks_of_files_that_are_not_ours(written):
+    check_models(written[0])
