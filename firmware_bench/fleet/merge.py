@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from distill.provenance import git_commit
 from firmware_bench import peers, static
 from firmware_bench.artefact import Artefact
 from firmware_bench.fleet.boards import Board
@@ -73,7 +74,11 @@ def merge(
         training=artefact.training,
         runs=tuple(runs),
         measurements=tuple(measurements),
-        provenance={"dlink": metadata.version("dlink"), "fleet": [_about(r, ids) for r in rows]},
+        provenance={
+            "dlink": metadata.version("dlink"),
+            "git": git_commit(),
+            "fleet": [_about(row, ids) for row in rows],
+        },
     )
 
 
