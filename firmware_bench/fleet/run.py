@@ -115,6 +115,8 @@ class _Fleet:
                     self._hear()
                     self._stop_the_late()
         finally:
+            if self._running:
+                self._display.say(f"stopping: {', '.join(self._running)}")
             stop_all(self._running.values())
 
     def _start_what_may(self) -> None:

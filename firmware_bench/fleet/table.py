@@ -89,7 +89,12 @@ class Display:
         what = {"running": f"{row.progress} {row.step}".strip() or f"started ({row.board.reached})",
                 "done": f"done in {row.seconds:.0f} s",
                 "failed": f"failed: {row.reason}"}.get(row.status, row.status)  # fmt: skip
-        self._console.print(f"{name}: {what}", markup=False, highlight=False, soft_wrap=True)
+        self.say(f"{name}: {what}")
+
+    def say(self, text: str) -> None:
+        """Print a line, beside the table if there is one."""
+        if self._console is not None:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def fleet_table(rows: Sequence[Row]) -> Table:

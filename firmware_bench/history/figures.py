@@ -29,7 +29,8 @@ class Figure:
     artefact, artefact_sha256 : str
         Name of the artefact, and a hash over the checksums of its files.
     target, board : str
-        Id of the target; name of the board in its fleet, or "".
+        Id of the target; name of the board in its fleet, or "". What is not measured is of no
+        single board.
     valid : bool
         False for milliseconds of an environment that is not valid: they are indicative.
     environment : str
@@ -169,9 +170,9 @@ def _where(one: Measurement, results: Results, boards: dict[str, str]) -> dict[s
         summary = f"{environment.description} ({faults})" if faults else environment.description
     if METRICS[one.metric].trust == "time":
         valid = environment is not None and environment.valid
-    board = boards.get(one.target, "")
-    if environment is not None and not board:
-        board = str(environment.facts.get("board", ""))
+    board = ""
+    if one.evidence == "measured":  # the others are of the kind of board, whoever asked for them
+        board = boards.get(one.target, "")
     target = one.target if one.target == ANY_TARGET else one.target.partition("@")[0]
     return {"target": target, "board": board, "environment": summary, "valid": valid}
 

@@ -19,6 +19,8 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _LINES = {"measured": "-", "emulated": "--", "estimated": ":", "published": "-."}
 _MARKS = {"measured": "o", "emulated": "s", "estimated": "D", "published": "^"}
 _WIDTH, _HEIGHT = 8.0, 2.8
+#: A panel whose figures lie further apart is logarithmic: its lowest line would be flat.
+_LOG_RATIO = 20
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def _draw(axes: Axes, lines: Sequence[Series], order: Sequence[str]) -> None:
                 axes.vlines(at, one.low, one.high, color=colour, alpha=0.4, linewidth=1)
         axes.plot([], [], _LINES[line.evidence] + _MARKS[line.evidence], color=colour,
                   label=line.label)  # fmt: skip
+    values = [one.value for line in lines for one in line.figures if one.value is not None]
+    if min(values) > 0 and max(values) > _LOG_RATIO * min(values):
+        axes.set_yscale("log")
     axes.margins(x=0.05)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

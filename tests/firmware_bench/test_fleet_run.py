@@ -181,9 +181,10 @@ def test_an_end_leaves_no_process_behind(tmp_path, artefact_folder, end):
         below = descendants(process.pid)
     assert len(below) >= 3
     os.kill(process.pid, end)
-    _, said = process.communicate(timeout=60)
+    told, said = process.communicate(timeout=60)
     if end == signal.SIGINT:
         assert process.returncode == 130
+        assert "stopping: here" in told
         assert "interrupted" in said
     while time.monotonic() < limit and any(map(alive, below)):
         time.sleep(0.05)

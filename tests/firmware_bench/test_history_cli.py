@@ -8,10 +8,11 @@ from artefacts import QUIET, SHARED, flash, results
 from click.testing import CliRunner
 
 from firmware_bench import results as files
-from firmware_bench.history import Filter, History
 from firmware_bench.history import export as tables
 from firmware_bench.history.cli import history
+from firmware_bench.history.figures import Filter
 from firmware_bench.history.plot import commits, panels, plot
+from firmware_bench.history.store import History
 from firmware_bench.results import Interval, figure
 from targets.errors import InputError
 

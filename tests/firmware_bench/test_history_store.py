@@ -14,8 +14,8 @@ import pytest
 from artefacts import QUIET, SHARED, flash, ratio, results
 
 from firmware_bench import results as files
-from firmware_bench.history import Filter, History
-from firmware_bench.history.figures import commit_label, family
+from firmware_bench.history.figures import Filter, commit_label, family
+from firmware_bench.history.store import History
 from firmware_bench.results import Interval, figure
 from targets.errors import InputError
 
@@ -110,14 +110,16 @@ def test_boards_of_a_fleet_are_told_apart(db):
         {"id": "host", "board": "here"},
     ]
     found = results(
-        flash(1, "nucleo-l4r5zi@a"), flash(2, "nucleo-l4r5zi@b"),
+        *(figure(f"nucleo-l4r5zi@{name}", "student", "stack_bytes", value, "measured")
+          for name, value in (("a", 1), ("b", 2))),
+        flash(3, "nucleo-l4r5zi@a"),
         figure("host", "student", "latency_median", 1.0, "measured"),
     ).model_copy(update={"provenance": {"fleet": fleet}})  # fmt: skip
     with History(db, create=True) as history:
         history.add(found)
         places = [one.place for one in history.figures()]
         (b,) = history.figures(Filter(board="b"))
-    assert places == ["nucleo-l4r5zi a", "nucleo-l4r5zi b", "host here"]
+    assert places == ["nucleo-l4r5zi a", "nucleo-l4r5zi b", "nucleo-l4r5zi", "host here"]
     assert (b.target, b.value) == ("nucleo-l4r5zi", 2)
 
 
@@ -194,7 +196,7 @@ ADDING = """
 import sys
 from pathlib import Path
 from firmware_bench import results
-from firmware_bench.history import History
+from firmware_bench.history.store import History
 one = results.load(Path(sys.argv[1]))
 many = one.measurements * 2000
 with History(Path(sys.argv[2]), create=True) as history:
