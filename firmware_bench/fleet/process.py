@@ -45,6 +45,11 @@ class BoardProcess:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
 
+    @property
+    def pid(self) -> int:
+        """Id of the process, which leads a group of its own."""
+        return self._process.pid
+
     def ask_to_stop(self) -> None:
         """Let it end as by Ctrl-C; does not wait."""
         assert self._process.stdin is not None
@@ -56,10 +61,13 @@ class BoardProcess:
         try:
             self._process.wait(timeout=max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill_group()
             self._process.wait()
         self._reader.join(timeout=5)
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -69,6 +77,8 @@ class BoardProcess:
                 last = json.loads(line)
                 self._events.put((self._name, last))
         code = self._process.wait()
+        if code < 0:  # what it had started, such as an emulator, has nobody left to end it
+            self._kill_group()
         if not last.keys() & {"error", "run"}:
             self._events.put((self._name, {"error": self._why(code)}))
         self._words.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from firmware_bench.fleet.boards import Board
 from firmware_bench.fleet.cli import fleet
 from firmware_bench.fleet.lanes import lane, may_start
 from firmware_bench.fleet.measure import measure_board
+from firmware_bench.fleet.process import BoardProcess, stop_all
 from firmware_bench.fleet.run import run_fleet
 from targets.errors import InputError
 
@@ -112,6 +114,39 @@ def test_one_failing_board_stops_no_other(tmp_path, artefact_folder):
     own = dict(done)["twin"]
     assert [run.target.id for run in own.runs] == ["rp2040"]
     assert {one.target for one in own.measurements} == {"rp2040", "any"}
+
+
+def test_entries_of_one_device_run_one_after_the_other(tmp_path, artefact_folder):
+    first = refused("first")
+    second = first.model_copy(update={"name": "second", "threads": (1, 2)})
+    with (tmp_path / "log").open("w+") as log:
+        found = run_fleet(artefact_folder, [first, second], console=Console(file=log, width=200))
+        log.seek(0)
+        said = [line.split(": ")[:2] for line in log.read().splitlines()]
+    assert [row.status for row in found.rows] == ["failed", "failed"]
+    assert [name for name, _ in said] == ["first", "first", "second", "second"]
+    assert said[1][1] == said[3][1] == "failed"
+    # two boards of one target, both gone: a figure without a value each
+    assert [one.target for one in found.results.select(metric="latency_median")] == [
+        "rpi4b@first", "rpi4b@second",
+    ]  # fmt: skip
+
+
+def test_a_process_that_dies_is_a_row_with_its_signal(artefact_folder):
+    events = queue.Queue()
+    process = BoardProcess(artefact_folder, HERE.model_copy(update={"runs": 10**6}), events)
+    try:
+        assert events.get(timeout=30) == ("here", {"total": 23})
+        below = descendants(process.pid)
+        os.kill(process.pid, signal.SIGSEGV)
+        answer = {}
+        while "error" not in answer:
+            _, answer = events.get(timeout=30)
+        assert answer["error"].startswith("its process ended with SIGSEGV")
+        assert events.get(timeout=30) == ("here", None)
+        assert not any(map(alive, below))
+    finally:
+        stop_all([process])
 
 
 @needs_reference
