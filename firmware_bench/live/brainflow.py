@@ -82,7 +82,10 @@ class BrainFlow:
     def read(self) -> Chunk | None:
         """What the board has sent since the last call; waits up to a tenth of a second."""
         for _ in range(_POLLS):
-            data = self._board.get_board_data()
+            try:
+                data = self._board.get_board_data()
+            except self._shim.BrainFlowError as err:
+                raise _refused(self._where, err) from None
             if data.shape[1]:
                 arrived = time.monotonic_ns()
                 eeg = data[self._rows]

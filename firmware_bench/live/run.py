@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import signal as signals
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from firmware_bench.live.record import NS_PER_MS, Record
 from firmware_bench.live.stream import Source
 from firmware_bench.live.view import View
 from targets.files import sha256
+
+#: A stream that sends nothing for so long has ended.
+SILENT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,15 @@ def _run(
         _stopped_by_signals(feed) as stopped,
         View(console, record, decoder.repair.counts, quiet=quiet) as view,
     ):
+        heard = time.monotonic()
         for chunk in feed:
             for decision in decoder.push(chunk):
                 record.add(decision)
                 view.show(decision)
+            heard = time.monotonic() if chunk.n else heard
+            if time.monotonic() - heard > SILENT_SECONDS:
+                ended = f"no sample for {SILENT_SECONDS:g} s"
+                break
             if options.seconds is not None and decoder.stream_seconds >= options.seconds:
                 ended = "time is over"
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 
 from rich import box
@@ -16,7 +17,7 @@ from firmware_bench.live.gaps import Counts
 from firmware_bench.live.record import NS_PER_MS, Record
 from targets.units import human
 
-_BAR = 30
+_BAR, _LATENCIES = 30, 8
 #: Drawing takes milliseconds of this machine's time, so it is rare.
 _PANEL_SECONDS, _LINE_SECONDS = 0.25, 1.0
 
@@ -27,6 +28,7 @@ class View:
     def __init__(self, console: Console, record: Record, counts: Counts, *, quiet: bool) -> None:
         self._console, self._record, self._counts = console, record, counts
         self._quiet, self._next = quiet, 0.0
+        self._latencies: deque[str] = deque(maxlen=_LATENCIES)
         self._live: Live | None = None
         if console.is_terminal and not quiet:
             self._live = Live(console=console, auto_refresh=False, transient=True)
@@ -42,6 +44,7 @@ class View:
 
     def show(self, one: Decision) -> None:
         """Show a decision, if the last one shown is old enough."""
+        self._latencies.append(_ms(one.latency_ns))
         now = time.monotonic()
         if self._quiet or now < self._next:
             return
@@ -69,7 +72,10 @@ class View:
             bars.add_row(
                 Text(label, style), Text("█" * round(_BAR * p), style), Text(f"{p:.3f}", style)
             )
-        return Group(Text(self._record.labels[one.label], "bold"), bars, Text(self._line(one)))
+        last = Text(f"last latencies: {', '.join(self._latencies)}")
+        return Group(
+            Text(self._record.labels[one.label], "bold"), bars, Text(self._line(one)), last
+        )
 
 
 def _ms(nanoseconds: int) -> str:

@@ -1,8 +1,11 @@
 """Windows, hops, and what gaps do to decisions."""
 
+import io
+
 import numpy as np
 import pytest
 from live_rig import SIGNAL, eeg
+from rich.console import Console
 
 from export.preprocess import design
 from firmware_bench.live.chain import Causal, ChainFacts
@@ -11,6 +14,7 @@ from firmware_bench.live.decode import Decoder, hop_samples, softmax
 from firmware_bench.live.model import Model
 from firmware_bench.live.record import Record
 from firmware_bench.live.stream import Chunk, StreamInfo
+from firmware_bench.live.view import View
 from targets.errors import InputError
 
 SFREQ = 100.0
@@ -110,3 +114,25 @@ def test_a_late_decision_misses_its_deadline():
 
 def test_no_decisions_have_no_times():
     assert Record(("a", "b"), hop_ms=100.0).times() == {}
+
+
+def test_a_terminal_shows_label_bars_and_latency_and_other_places_a_line_a_second():
+    labels = ("rest", "arithmetic")
+    decoded, record = decoder(), Record(labels, hop_ms=100.0)
+    decisions = list(decoded.push(Chunk(eeg(3, 200))))
+    for terminal, shown in ((True, "█"), (False, "missed 0")):
+        console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+        with View(console, record, decoded.repair.counts, quiet=False) as view:
+            for decision in decisions:
+                view.show(decision)
+        text = console.file.getvalue()
+        assert shown in text
+        assert labels[decisions[0].label] in text
+        assert "latency" in text
+        assert len(decisions) == 11
+        assert text.count("p 0.") == 1 + terminal  # the others came too soon; Live draws its last
+        assert ("last latencies" in text) == terminal
+    quiet = Console(file=io.StringIO(), force_terminal=True)
+    with View(quiet, record, decoded.repair.counts, quiet=True) as view:
+        view.show(decisions[0])
+    assert quiet.file.getvalue() == ""

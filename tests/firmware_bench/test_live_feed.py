@@ -1,13 +1,19 @@
 """The bounded queue between a paced source and the decoder."""
 
+import io
 import threading
 import time
 
 import numpy as np
 import pytest
+from live_rig import SIGNAL, artefact
+from rich.console import Console
 
+from firmware_bench import artefact as artefacts
+from firmware_bench.live import run as running
 from firmware_bench.live.feed import Feed
 from firmware_bench.live.stream import Chunk, StreamInfo
+from firmware_bench.live.view import print_summary
 from targets.errors import InputError
 
 
@@ -34,6 +40,14 @@ class Counting:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Silent(Counting):
+    """Sends nothing."""
+
+    def read(self) -> Chunk | None:
+        time.sleep(0.01)
+        return Chunk(np.zeros((1, 0)))
 
 
 def test_a_slow_consumer_loses_samples_and_memory_stays_bounded():
@@ -82,11 +96,6 @@ def test_an_error_of_the_source_reaches_the_consumer_after_its_samples():
 
 
 def test_stop_ends_the_wait_for_a_silent_source():
-    class Silent(Counting):
-        def read(self) -> Chunk | None:
-            time.sleep(0.01)
-            return Chunk(np.zeros((1, 0)))
-
     source = Silent(10)
     with Feed(source) as feed:
         threading.Timer(0.1, feed.stop).start()
@@ -94,3 +103,14 @@ def test_stop_ends_the_wait_for_a_silent_source():
         assert all(chunk.n == 0 for chunk in feed)
     assert time.monotonic() - begin < 2
     assert source.closed
+
+
+def test_a_stream_that_falls_silent_has_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "SILENT_SECONDS", 0.2)
+    signal = SIGNAL.model_copy(update={"ch_names": ("C3",)})
+    opened = artefacts.load(artefact(tmp_path / "artefact", signal))
+    found = running.run(opened, Silent(10), running.Options(seconds=1), Console(), quiet=True)
+    assert found.summary["ended"] == "no sample for 0.2 s"
+    assert found.summary["decisions"] == 0
+    assert found.summary["times_ms"] == {}
+    print_summary(Console(file=io.StringIO()), found.summary)
