@@ -7,18 +7,40 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import click
 
-from distill.commands import DefaultGroup
+from distill.commands import LazyGroup
 from firmware_bench.pi.command import LinuxBoard, linux_options
 from targets.errors import user_errors
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.group(cls=DefaultGroup, context_settings={"help_option_names": ["-h", "--help"]})
+class _Bench(LazyGroup):
+    lazy = MappingProxyType({
+        "live": (
+            "firmware_bench.live.command:live",
+            "Decode a recording or a stream with an artefact, at a hop.",
+        ),
+        "fleet": (
+            "firmware_bench.fleet.cli:fleet",
+            "Measure an artefact on every board of a file.",
+        ),
+        "history": (
+            "firmware_bench.history.cli:history",
+            "Keep results over commits; show, plot and compare them.",
+        ),
+        "fit": (
+            "firmware_bench.estimate.user_fit:command",
+            "Fit the estimate of a board to your own measurements.",
+        ),
+    })  # fmt: skip
+
+
+@click.group(cls=_Bench, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dlink")
 def bench() -> None:
     """Measure student and teacher of an artefact on a board, in an emulator, or here.

@@ -85,7 +85,7 @@ def measure(  # noqa: PLR0913 - each is an option of the command
         Timed runs of each model and threads of the runtimes, on the host.
     keep : Path, optional
         Folder that keeps the generated library of a bare model (``c/``) and each target's firmware
-        (``TARGET/firmware.elf``).
+        (``TARGET/firmware.elf``), or the counts of a rehearsal.
     serial : SerialLine, optional
         The one Cortex-M target is also measured as a real board, over this line.
     hop : int, optional
@@ -234,7 +234,8 @@ def _measure_one(
     assert source.artefact is not None
     if target.kind == "linux":
         assert board is not None
-        return _measure_linux(source.artefact, target, board, bar, task, advance)
+        kept = keep / target.id if keep is not None else None
+        return _measure_linux(source.artefact, target, board, bar, task, advance, kept)
     bar.update(task, total=linux.steps(source.artefact, runs))
     return linux.bench(source.artefact, target, runs=runs, threads=threads, progress=advance)
 
@@ -246,12 +247,15 @@ def _measure_linux(
     bar: Progress,
     task: TaskID,
     advance: Callable[[str], None],
+    keep: Path | None,
 ) -> tuple[TargetRun, list[Measurement]]:
     if board.from_board is not None:
         return over_ssh.from_folder(board.from_board, target, meter_csv=board.options.meter_csv)
     if board.rehearse is not None:
         bar.update(task, total=rehearsing.steps(artefact, board.rehearse))
-        return rehearsing.bench(artefact, target, board.rehearse, advance)
+        return rehearsing.bench(
+            artefact, target, board.rehearse, advance, keep=keep, constants=board.constants
+        )
     assert board.host is not None
     bar.update(task, total=over_ssh.steps(artefact, board.options))
     return over_ssh.bench(artefact, target, board.host, board.options, advance)

@@ -84,7 +84,7 @@ def plot(path: Path, figures: Sequence[Figure], metric: str) -> None:
         _draw(axes, lines, order)
         unit = METRICS[metric].unit
         axes.set_title(place, loc="left", fontsize=10)
-        axes.set_ylabel(METRICS[metric].title + (f" [{unit}]" if unit else ""), fontsize=8)
+        axes.set_ylabel(METRICS[metric].title + (f" [{unit}]" if unit != "1" else ""), fontsize=8)
     rows[-1].set_xticks(range(len(order)), order, rotation=60, ha="right", fontsize=7)
     if not all(one.valid for lines in found.values() for s in lines for one in s.figures):
         canvas.supxlabel("hollow: environment not valid, indicative only", fontsize=8)
@@ -112,6 +112,8 @@ def _draw(axes: Axes, lines: Sequence[Series], order: Sequence[str]) -> None:
     values = [one.value for line in lines for one in line.figures if one.value is not None]
     if min(values) > 0 and max(values) > _LOG_RATIO * min(values):
         axes.set_yscale("log")
+    else:  # no offset: a change of a thousandth is to be seen, and the figure itself too
+        axes.yaxis.set_major_formatter("{x:,.10g}")
     axes.margins(x=0.05)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

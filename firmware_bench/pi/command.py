@@ -22,6 +22,8 @@ _OPTIONS = (
     click.option("--rehearse", type=click.Choice(["arm64", "armhf"]),
                  help="Rehearse on an emulated Raspberry Pi (make rehearsal): instructions, "
                  "memory, estimated time."),
+    click.option("--constants", type=_PATH, metavar="FILE",
+                 help="With --rehearse: the board's own constants, by dlink-bench fit."),
     click.option("--python", metavar="PATH", help="Interpreter on the board."),
     click.option("--hop-ms", type=click.FloatRange(0, min_open=True), metavar="MS",
                  help="The product's hop on a Linux board; by default a quarter of the window."),
@@ -58,6 +60,7 @@ class LinuxBoard:
     rehearse : "arm64" or "armhf": an emulated board in its place; None: none.
     prepare, carry, go : see :func:`firmware_bench.pi.prepare.prepare`.
     board_folder, from_board : folders of a run by hand.
+    constants : of the estimate, by ``dlink-bench fit``; None: the published ones.
     """
 
     options: PiOptions
@@ -68,6 +71,7 @@ class LinuxBoard:
     go: bool = False
     board_folder: Path | None = None
     from_board: Path | None = None
+    constants: Path | None = None
 
 
 def read(runs: int, threads: tuple[int, ...], given: dict[str, Any]) -> LinuxBoard:
@@ -91,5 +95,5 @@ def read(runs: int, threads: tuple[int, ...], given: dict[str, Any]) -> LinuxBoa
         meter_csv=given["meter_csv"], python=given["python"], ssh_config=given["ssh_config"],
         ssh_options=tuple(given["ssh_options"]),
     )  # fmt: skip
-    keep = ("host", "rehearse", "prepare", "carry", "go", "board_folder", "from_board")
+    keep = ("host", "rehearse", "prepare", "carry", "go", "board_folder", "from_board", "constants")
     return LinuxBoard(options, **{name: given[name] for name in keep})

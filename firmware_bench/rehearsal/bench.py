@@ -18,7 +18,8 @@ from typing import Any
 
 from firmware_bench.artefact import Artefact
 from firmware_bench.estimate import counts as estimate_counts
-from firmware_bench.estimate.model import Estimate, published
+from firmware_bench.estimate import user_fit
+from firmware_bench.estimate.model import Estimate, LatencyModel, published
 from firmware_bench.pi import bench as over_ssh
 from firmware_bench.pi.options import PiOptions
 from firmware_bench.protocol import Progress
@@ -49,7 +50,13 @@ class _Case:
 
 
 def bench(
-    artefact: Artefact, target: Target, arch: str, progress: Progress = lambda text: None
+    artefact: Artefact,
+    target: Target,
+    arch: str,
+    progress: Progress = lambda text: None,
+    *,
+    keep: Path | None = None,
+    constants: Path | None = None,
 ) -> tuple[TargetRun, list[Measurement]]:
     """Rehearse every model of the artefact on an emulated board.
 
@@ -57,6 +64,10 @@ def bench(
     ----------
     arch : str
         "arm64", or "armhf" for 32-bit Raspberry Pi OS.
+    keep : Path, optional
+        Folder that gets the counts, ``MODEL.FORMAT.RUNTIME.counts``, for ``dlink-bench fit``.
+    constants : Path, optional
+        What ``dlink-bench fit`` wrote: the board's own constants.
 
     Returns
     -------
@@ -71,15 +82,17 @@ def bench(
     if arch not in ARCHES:
         raise InputError("no such word size", where="--arch", value=arch, limit=", ".join(ARCHES))
     cases = _cases(artefact, arch)
+    model = user_fit.load(constants) if constants is not None else published(target.id)
     with _student_only(artefact) as student, sshd.Pi(target.id, arch) as pi:
         options = replace(_QUICK, ssh_config=pi.config)
         run, found = over_ssh.bench(student, target, sshd.HOST, options, progress)
+    # The runner's memory is that of the emulator's process.
+    found = [one for one in found if one.metric not in ("peak_rss", "model_rss")]
     windows = artefact.path / "golden.npz"
     with ThreadPoolExecutor(_JOBS) as pool:
-        counted = pool.map(partial(_count, target, arch, windows), cases)
+        counted = pool.map(partial(_count, target, arch, windows, keep), cases)
         for case, (counts, runtime) in zip(cases, counted, strict=True):
-            found = _without(found, case)
-            found += _figures(target, arch, case, counts, runtime)
+            found += _figures(target, arch, case, counts, runtime, model)
             progress(f"counted {case.model} {case.format}, {case.site}")
     return run, found + _ratios(target, found) + _speedups(target, found)
 
@@ -120,24 +133,22 @@ def _student_only(artefact: Artefact) -> Iterator[Artefact]:
     yield replace(artefact, manifest={**artefact.manifest, "files": files})
 
 
-def _count(target: Target, arch: str, windows: Path, case: _Case) -> tuple[Counts, str]:
+def _count(
+    target: Target, arch: str, windows: Path, keep: Path | None, case: _Case
+) -> tuple[Counts, str]:
     argv = ["python3", str(guest_run.__file__), str(case.path), "--windows", str(windows),
             "--runs", "1", "--warmup", "1", "--threads", "1"]  # fmt: skip
-    found = count(target.id, arch, case.site, argv, timeout_s=_TIMEOUT_S)
+    kept = None
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        kept = keep / f"{case.model}.{case.format}.{case.site}.counts"
+    found = count(target.id, arch, case.site, argv, timeout_s=_TIMEOUT_S, keep=kept)
     told = json.loads(found.stdout.strip().splitlines()[-1])
     return found, str(told.get("runtime", case.site))
 
 
-def _without(found: list[Measurement], case: _Case) -> list[Measurement]:
-    """Drop the runner's own peak memory, which an emulator's process inflates."""
-    return [
-        one for one in found
-        if not (one.metric in ("peak_rss", "model_rss") and one.format == case.format)
-    ]  # fmt: skip
-
-
 def _figures(
-    target: Target, arch: str, case: _Case, counts: Counts, runtime: str
+    target: Target, arch: str, case: _Case, counts: Counts, runtime: str, model: LatencyModel
 ) -> list[Measurement]:
     def one(metric: str, value: float | None, evidence: Any, **extra: Any) -> Measurement:
         return figure(
@@ -149,7 +160,7 @@ def _figures(
         one("instructions", counts.instructions, "emulated", note=f"{arch}, one thread"),
         one("peak_rss", counts.peak_rss_bytes, "emulated", note=f"{arch}, loading included"),
     ]
-    estimate = _estimate(target, arch, case, counts, runtime)
+    estimate = _estimate(arch, case, counts, runtime, model)
     if estimate.ms is None or estimate.low is None or estimate.high is None:
         return [*found, one("latency_estimated", None, "estimated", reason=estimate.reason)]
     band = Interval(low=estimate.low, high=estimate.high, kind="model band")
@@ -157,12 +168,12 @@ def _figures(
     return [*found, one("latency_estimated", estimate.ms, "estimated", interval=band, note=note)]
 
 
-def _estimate(target: Target, arch: str, case: _Case, counts: Counts, runtime: str) -> Estimate:
+def _estimate(
+    arch: str, case: _Case, counts: Counts, runtime: str, model: LatencyModel
+) -> Estimate:
     if arch != "arm64":
         return Estimate(None, None, None, "", runtime, False, _ARMHF)
-    return published(target.id).estimate(
-        estimate_counts.of(counts), runtime=runtime, attention=case.attention
-    )
+    return model.estimate(estimate_counts.of(counts), runtime=runtime, attention=case.attention)
 
 
 def _ratios(target: Target, found: list[Measurement]) -> list[Measurement]:

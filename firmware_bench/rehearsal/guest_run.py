@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,11 @@ def open_tflite(path: str, threads: int) -> Opened:
     try:
         import ai_edge_litert.interpreter as module
 
-        name = "litert"
+        name, package = "litert", "ai-edge-litert"
     except ImportError:
         import tflite_runtime.interpreter as module  # type: ignore[import-not-found]
 
-        name = "tflite-runtime"
+        name = package = "tflite-runtime"
     interpreter = module.Interpreter(model_path=path, num_threads=threads)
     interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]
@@ -77,7 +78,8 @@ def open_tflite(path: str, threads: int) -> Opened:
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in outputs]
 
-    return prepare, run, [int(size) for size in entry["shape"]], name
+    runtime = f"{name} {metadata.version(package)}"
+    return prepare, run, [int(size) for size in entry["shape"]], runtime
 
 
 def laid_out(windows: np.ndarray, shape: list) -> np.ndarray:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from firmware_bench.results import Measurement, Results, TargetRun
-from targets.units import human
+from targets.units import BASE_UNIT, human
 
-_COLUMNS = (
-    ("instructions", "emulated"),
-    ("peak_rss", "emulated"),
-    ("latency_estimated", "estimated"),
-)
-_HEADINGS = ("file", "runtime", "file size\nmeasured", "of teacher", "instructions\nemulated",
-             "of teacher", "peak memory\nemulated", "of teacher", "time\nestimated", "band",
-             "of teacher")  # fmt: skip
+_COLUMNS = ("instructions", "peak_rss", "latency_estimated")
+_HEADINGS = ("file", "runtime", "file size\nmeasured", "instructions\nemulated",
+             "peak memory\nemulated", "time (band)\nestimated")  # fmt: skip
 
 
 def rehearsed(results: Results, run: TargetRun) -> bool:
@@ -29,11 +25,6 @@ def print_rehearsals(console: Console, results: Results) -> None:
     for run in results.runs:
         if rehearsed(results, run):
             console.print(_table(results, run))
-            for one in results.select(target=run.target.id, metric="int8_speedup"):
-                console.print(
-                    f"  {one.runtime}: {one.note} ({one.format}: {one.value:.2f} times as fast as "
-                    f"fp32), {one.evidence}", highlight=False, soft_wrap=True,
-                )  # fmt: skip
             for one in results.select(target=run.target.id, metric="latency_estimated"):
                 if one.value is None:
                     text = f"  no time for {one.model} {one.format}, {one.runtime}: {one.reason}"
@@ -41,9 +32,13 @@ def print_rehearsals(console: Console, results: Results) -> None:
 
 
 def _table(results: Results, run: TargetRun) -> Table:
-    table = Table(title=f"{run.target.id}: rehearsed in an emulator", title_justify="left")
+    title = (
+        f"{run.target.id}: the student, rehearsed in an emulator; beside each figure, its share of "
+        "the teacher's"
+    )
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for k, heading in enumerate(_HEADINGS):
-        table.add_column(heading, justify="left" if k < 2 else "right", no_wrap=k < 2)
+        table.add_column(heading, justify="left" if k < 2 else "right", no_wrap=True)
     counted = results.select(target=run.target.id, metric="instructions")
     teacher = next((one for one in counted if one.model == "teacher"), None)
     for one in sorted(counted, key=lambda m: (m.model != "teacher", m.format, m.runtime)):
@@ -52,20 +47,17 @@ def _table(results: Results, run: TargetRun) -> Table:
 
 
 def _row(results: Results, one: Measurement, teacher: Measurement | None) -> list[str]:
-    sizes = results.select(model=one.model, format=one.format, metric="file_size")
-    above = [] if teacher is None else results.select(
-        model="teacher", format=teacher.format, metric="file_size"
-    )  # fmt: skip
-    cells = [f"{one.model} {one.format}", one.runtime]
-    cells += _pair(sizes[0] if sizes else None, above[0] if above else None)
-    for metric, _ in _COLUMNS:
-        mine = _of(results, one, metric)
+    def size(of: Measurement | None) -> Measurement | None:
+        if of is None:
+            return None
+        found = results.select(model=of.model, format=of.format, metric="file_size")
+        return found[0] if found else None
+
+    name = f"teacher {one.format}" if one.model == "teacher" else one.format
+    cells = [name, one.runtime, _cell(size(one), size(teacher))]
+    for metric in _COLUMNS:
         theirs = None if teacher is None else _of(results, teacher, metric)
-        value, ratio = _pair(mine, theirs)
-        cells.append(value)
-        if metric == "latency_estimated":
-            cells.append(_band(mine))
-        cells.append(ratio)
+        cells.append(_cell(_of(results, one, metric), theirs))
     return cells
 
 
@@ -74,19 +66,19 @@ def _of(results: Results, one: Measurement, metric: str) -> Measurement | None:
     return next((other for other in found if other.runtime == one.runtime), None)
 
 
-def _pair(mine: Measurement | None, theirs: Measurement | None) -> list[str]:
-    """A figure, and the share of the teacher's that it is."""
+def _cell(mine: Measurement | None, theirs: Measurement | None) -> str:
+    """A figure, its band, and the share of the teacher's that it is: "1.46 M  1/137"."""
     if mine is None or mine.value is None:
-        return ["-", "-"]
-    ratio = "-"
-    if theirs is not None and theirs.value and mine.model != "teacher":
-        ratio = f"1/{theirs.value / mine.value:,.0f}" if mine.value * 2 < theirs.value else (
-            f"{mine.value / theirs.value:.2f}"
-        )  # fmt: skip
-    return [human(mine.value, mine.unit), ratio]
-
-
-def _band(mine: Measurement | None) -> str:
-    if mine is None or mine.interval is None:
         return "-"
-    return f"{human(mine.interval.low, mine.unit)} to {human(mine.interval.high, mine.unit)}"
+    text = _figure(mine.value, mine.unit)
+    if mine.interval is not None:
+        low, high = (_figure(v, mine.unit) for v in (mine.interval.low, mine.interval.high))
+        text += f" ({low.split()[0]}-{high.split()[0]})"
+    if theirs is None or not theirs.value or mine.model == "teacher":
+        return text
+    part = mine.value / theirs.value
+    return f"{text} 1/{1 / part:.0f}" if part < 0.5 else f"{text} {part:.2f}"
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value / 1e6:,.2f} M" if unit == BASE_UNIT["count"] else human(value, unit)
