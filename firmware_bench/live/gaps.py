@@ -18,9 +18,8 @@ from firmware_bench.live.stream import Array, Chunk
 MOST_FILLED_SECONDS = 0.5
 #: A clock this much faster than the nominal rate is still followed: 0.1 %.
 _DRIFT = 1e-3
-#: Counters of most boards are one byte.
-_BYTE = 256
 _DUPLICATE = -1
+#: Steps of a counter from which the usual one is learnt.
 _LEARN = 16
 
 
@@ -81,32 +80,35 @@ class Stamps:
 
 
 class Numbers:
-    """Missing samples by the device's own counter, whose step is learnt from the first ones."""
+    """Missing samples by the device's own counter.
+
+    Boards count by one or two, to 200, 255 or 65535: step and greatest number are learnt.
+    """
 
     def __init__(self) -> None:
-        self._last: int | None = None
-        self._seen: Counter[int] = Counter()
-        self._modulo: int | None = _BYTE
+        self._last: tuple[int, Array] | None = None
+        self._steps: Counter[int] = Counter()
+        self._greatest = 0
 
-    def missing(self, counters: Array) -> NDArray[np.int64]:
-        """Samples missing before each of `counters` (n,); -1 for a duplicate."""
+    def missing(self, counters: Array, data: Array) -> NDArray[np.int64]:
+        """Samples missing before each of `counters` (n,); -1 for a duplicate: same number, values.
+
+        Some boards give the samples of one packet the same number; their values differ.
+        """
         if len(counters) == 0:
             return np.zeros(0, np.int64)
-        if np.max(counters) >= _BYTE:
-            self._modulo = None
-        first = counters[0] if self._last is None else self._last
-        steps = np.diff(counters, prepend=first)
-        if self._modulo is not None:
-            steps %= self._modulo
-        if self._seen.total() < _LEARN:
-            self._seen.update(int(s) for s in steps if s > 0)
-        step = self._seen.most_common(1)[0][0] if self._seen else 1
-        # A counter that falls has started anew: what was lost then cannot be known.
-        found = np.where(steps > 0, steps // step - 1, np.where(steps == 0, _DUPLICATE, 0))
-        if self._last is None:
-            found[0] = 0
-        self._last = int(counters[-1])
-        return np.maximum(found, _DUPLICATE).astype(np.int64)
+        number, values = self._last or (int(counters[0]), np.full((len(data), 1), np.nan))
+        steps = np.diff(counters, prepend=number)
+        same = (np.diff(data, axis=1, prepend=values) == 0).all(axis=0)
+        self._greatest = max(self._greatest, int(np.max(counters)), number)
+        if self._steps.total() < _LEARN:
+            self._steps.update(int(one) for one in steps if one > 0)
+        step = self._steps.most_common(1)[0][0] if self._steps else 1
+        forward = np.where(steps < 0, steps + self._greatest + step, steps)
+        found = np.maximum(forward // step - 1, 0)
+        found[(steps == 0) & same] = _DUPLICATE
+        self._last = int(counters[-1]), data[:, -1:].copy()
+        return found.astype(np.int64)
 
 
 @dataclass
@@ -151,7 +153,7 @@ class Repair:
     def _missing(self, chunk: Chunk) -> NDArray[np.int64]:
         if chunk.counters is not None:
             self.seen_by = "counters"
-            return self._numbers.missing(chunk.counters)
+            return self._numbers.missing(chunk.counters, chunk.data)
         if chunk.times is not None:
             self.seen_by = "timestamps"
             return self._stamps.missing(chunk.times, chunk.data)

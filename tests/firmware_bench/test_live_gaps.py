@@ -59,15 +59,33 @@ def test_bursts_and_a_drifting_clock_are_no_gaps_and_hide_none(drift):
     assert (repair.counts.dropped, repair.counts.duplicates) == (1, 0)
 
 
-def test_a_counter_may_step_by_two_and_start_anew():
+def count(counters, data=None):
+    """What a repair says of these numbers."""
+    counters = np.asarray(counters)
     repair = Repair(SFREQ)
-    values = np.r_[0:80:2, 84:120:2]
-    repair.push(Chunk(np.zeros((1, len(values))), counters=values))
-    assert repair.counts.dropped == 2
-    wide = Repair(SFREQ)
-    values = np.r_[300:340, 0:40]
-    wide.push(Chunk(np.zeros((1, len(values))), counters=values))
-    assert (wide.counts.dropped, wide.counts.duplicates) == (0, 0)
+    data = np.arange(len(counters))[None].astype(float) if data is None else data
+    for k in range(0, len(counters), 7):
+        repair.push(Chunk(data[:, k : k + 7], counters=counters[k : k + 7]))
+    return repair.counts.dropped, repair.counts.duplicates
+
+
+@pytest.mark.parametrize(("greatest", "step"), [(200, 1), (255, 1), (255, 5), (65535, 1)])
+def test_counters_wrap_where_the_board_says(greatest, step):
+    numbers = np.arange(0, 3 * (greatest + step), step) % (greatest + step)
+    assert count(numbers) == (0, 0)
+    # Two samples within the second round, and one at the third wrap.
+    one_round = greatest // step + 1
+    gone = [one_round + 9, one_round + 10, 2 * one_round]
+    assert count(np.delete(numbers, gone)) == (3, 0)
+
+
+def test_a_counter_that_starts_anew_loses_nothing_known():
+    assert count(np.r_[300:340, 0:40]) == (0, 0)
+
+
+def test_samples_of_one_packet_may_share_a_number():
+    assert count(np.repeat(np.arange(50), 2)) == (0, 0)
+    assert count(np.repeat(np.arange(50), 2), np.repeat(np.arange(50.0), 2)[None]) == (0, 50)
 
 
 def test_samples_that_are_no_numbers_are_filled():

@@ -1,6 +1,7 @@
 """Replayed recordings: decisions are those of the same windows cut offline, bit for bit."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from export.preprocess import Preprocessor, design
 from export.preprocess.streaming import Streaming
 from export.runtimes import OnnxModel
 from firmware_bench import artefact as artefacts
+from firmware_bench.live import model as models
 from firmware_bench.live.replay import Replay
 from firmware_bench.live.run import Options, run
 from targets.errors import InputError
@@ -112,6 +114,22 @@ def test_a_paced_replay_keeps_time_and_misses_no_deadline(small):
     assert 0 < found["real_time_factor"] < 1
     assert found["evidence"] == "measured"
     assert found["environment"]["description"]
+
+
+def test_a_machine_that_is_too_slow_loses_samples_and_says_so(small, monkeypatch):
+    class Slow(OnnxModel):
+        def run(self, windows):
+            time.sleep(0.02)
+            return super().run(windows)
+
+    folder, path = small
+    monkeypatch.setattr(models, "OnnxModel", Slow)
+    found = decode(folder, Replay(path, speed=40.0)).summary
+    # 6 s of signal in 0.15 s, and a queue of 2 s.
+    assert found["samples"]["overrun"] >= 0.25 * 1200
+    assert found["deadline_misses"] > 0
+    assert found["decisions"] < 101
+    assert found["samples"]["dropped"] == 0
 
 
 @pytest.mark.parametrize(
