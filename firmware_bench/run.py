@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from distill.provenance import git_commit
 from export.c.choose import Preference
 from firmware_bench import artefact as artefacts
 from firmware_bench import bare, linux, mcu, peers, serial_bench, serial_firmware, static
@@ -139,7 +140,12 @@ def measure(  # noqa: PLR0913 - each is an option of the command
         training=source.training,
         runs=tuple(records),
         measurements=tuple(found),
-        provenance={"dlink": metadata.version("dlink"), "runs": runs, "threads": threads},
+        provenance={
+            "dlink": metadata.version("dlink"),
+            "git": git_commit(),
+            "runs": runs,
+            "threads": threads,
+        },
     )
 
 

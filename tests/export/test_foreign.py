@@ -1,13 +1,16 @@
 """Models outside our operators: another tool's int8, held to the same gate, or left out loudly."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from made_sources import source_of
 from onnx_models import Maker
 
+from export import litert_convert
 from export.artefact import build
 from export.options import Options
 from export.quantised import AccuracyGateError
@@ -68,3 +71,42 @@ def test_what_misses_the_gate_is_left_out_with_its_figures(mic, tmp_path):
     with pytest.raises(AccuracyGateError, match=r"int8\.onnx: int8 by onnxruntime misses"):
         build(source, tmp_path / "b", Options(formats=("int8.onnx",)), quiet, store)
     assert not (tmp_path / "b").exists()
+
+
+class Soft(torch.nn.Module):
+    """Convolution, an activation that the targets lack, pooling, readout."""
+
+    def __init__(self, n_chans, n_times, n_outputs):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(n_chans, 6, 1)
+        self.head = torch.nn.Linear(6 * (n_times // 40), n_outputs)
+
+    def forward(self, x):
+        y = torch.nn.functional.softplus(self.conv(x.unsqueeze(2)))
+        y = torch.nn.functional.avg_pool2d(y, (1, 40))
+        return self.head(y.flatten(1))
+
+
+@pytest.mark.skipif(not litert_convert.available(), reason="litert-torch is not installed")
+def test_litert_makes_the_tflite_forms_where_it_is_installed(mic, tmp_path):
+    n_chans, n_times = mic.windows.shape[1:]
+    torch.manual_seed(0)
+    student = Soft(n_chans, n_times, mic.logits.shape[1]).eval()
+    source = replace(source_of(mic.proto, n_times), student=student, proto=None, weights_hash="s")
+    found = build(source, tmp_path / "a", SMALL, quiet)
+    assert {"student.fp32.tflite", "student.int8.tflite"} <= set(found.files)
+    assert "by litert" in found.quantisation.passed_by
+    assert set(found.left_out) == {"dynamic.tflite", "int16x8.tflite", "c"}
+
+
+def test_without_it_the_reason_says_what_to_install(mic, tmp_path):
+    if litert_convert.available():
+        pytest.skip("litert-torch is installed")
+    n_chans, n_times = mic.windows.shape[1:]
+    student = Soft(n_chans, n_times, mic.logits.shape[1]).eval()
+    source = replace(source_of(mic.proto, n_times), student=student, proto=None, weights_hash="s")
+    found = build(source, tmp_path / "a", SMALL, quiet)
+    assert "dlink[litert]" in found.left_out["int8.tflite"]
+    assert "dlink[litert]" not in found.left_out["c"]
+    onnx_only = build(source_of(net(mic, soft), n_times), tmp_path / "b", SMALL, quiet)
+    assert "Give the torch model instead" in onnx_only.left_out["int8.tflite"]
