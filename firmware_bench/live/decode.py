@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from firmware_bench.live.gaps import Repair, Segment
 from firmware_bench.live.model import Model
 from firmware_bench.live.stream import Chunk
 from targets.errors import InputError
+
+#: Samples wait for so long at most before they are preprocessed, and never beyond a window's end.
+HELD_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Decoder:
         self._chain.reset()
         self._window = Window(self._signal.n_chans, self._signal.n_times, self._hop)
         self._base, self._outputs, self._start, self._filled_until = seconds, 0, 0, -1
+        self._held: list[NDArray[Any]] = []
+        self._filled, self._due = False, self._signal.n_times
 
     @property
     def stream_seconds(self) -> float:
@@ -122,13 +128,28 @@ class Decoder:
         self.samples += segment.lost if segment.restart else 0
         if segment.restart:
             self._restart(self.stream_seconds)
-        made = self._chain.push(segment.data)
         self.samples += segment.data.shape[1]
+        self._held.append(segment.data)
+        self._filled |= segment.filled > 0
+        if self._may_wait():
+            return []
+        made = self._chain.push(np.hstack(self._held))
         self._outputs += made.shape[1]
-        if segment.filled:
+        if self._filled:
             self._filled_until = self._outputs
+        self._held, self._filled = [], False
         windows: list[NDArray[np.float32]] = self._window.push(made)
+        self._due = self._window.skip + self._signal.n_times - self._window.held.shape[1]
         return windows
+
+    def _may_wait(self) -> bool:
+        """Whether the samples held cannot complete a window: sample by sample costs far more.
+
+        n samples make less than n * ratio + 1 of the contract's.
+        """
+        n = sum(one.shape[1] for one in self._held)
+        most = n * self._signal.sfreq / self._sfreq + 1
+        return most < self._due and n < HELD_SECONDS * self._sfreq
 
     def _decision(
         self,

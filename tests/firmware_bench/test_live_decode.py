@@ -8,6 +8,7 @@ from live_rig import SIGNAL, eeg
 from rich.console import Console
 
 from export.preprocess import design
+from export.preprocess.streaming import Streaming
 from firmware_bench.live.chain import Causal, ChainFacts
 from firmware_bench.live.contract import check
 from firmware_bench.live.decode import Decoder, hop_samples, softmax
@@ -68,6 +69,23 @@ def test_windows_come_every_hop_whatever_the_chunks(size):
     assert [d.settled for d in found] == [s >= 50 for s in starts]
     assert [d.index for d in found] == list(range(16))
     assert one.stream_seconds == 2.5
+
+
+@pytest.mark.parametrize(("sfreq", "size"), [(200.0, 1), (250.0, 1), (128.0, 3), (100.0, 7)])
+def test_a_decision_comes_with_the_very_chunk_that_completes_its_window(sfreq, size):
+    preprocessor = design(SIGNAL, input_sfreq=sfreq, input_unit="uV")
+    entrance = check(StreamInfo("test", "x", SIGNAL.ch_names, sfreq, ("uV",) * 3), SIGNAL)
+    chain = Causal(preprocessor, entrance, ChainFacts("test", "iir", 0.0, 0.0))
+    model = Model(Mean(), "none", "fp32.onnx", "numpy", {})
+    one = Decoder(chain, model, SIGNAL, sfreq=sfreq, hop=3)
+    plain, made, due, data = Streaming(preprocessor.to_dict()), 0, 100, eeg(3, 400)
+    for k in range(0, 400, size):
+        made += plain.push(data[:, k : k + size]).shape[1]
+        expected = 0
+        while made >= due:
+            due, expected = due + 3, expected + 1
+        assert len(list(one.push(Chunk(data[:, k : k + size])))) == expected
+    assert due > 103
 
 
 def test_the_first_window_has_no_hop_and_later_ones_add_up():
