@@ -49,7 +49,10 @@ _A76 = Core(
 
 @dataclass(frozen=True)
 class Board:
-    """One board: its core, name, highest clock (kHz), memory (MB) and data caches (kB)."""
+    """One board: its core, name, highest clock (kHz), memory (MB) and data caches (kB).
+
+    l1_ways : of the first level: two on the Cortex-A72, four on the others (Arm's manuals).
+    """
 
     core: Core
     model: str
@@ -59,6 +62,7 @@ class Board:
     l1_kb: int
     l2_kb: int
     l3_kb: int = 0
+    l1_ways: int = 4
 
 
 #: Ids as in ``targets/boards``.
@@ -70,7 +74,8 @@ BOARDS = {
         _A53, "Raspberry Pi 3 Model B Plus Rev 1.3", "a020d3", 1_400_000, 1024, l1_kb=32, l2_kb=512
     ),
     "rpi4b": Board(
-        _A72, "Raspberry Pi 4 Model B Rev 1.4", "c03114", 1_800_000, 4096, l1_kb=32, l2_kb=1024
+        _A72, "Raspberry Pi 4 Model B Rev 1.4", "c03114", 1_800_000, 4096, l1_kb=32, l2_kb=1024,
+        l1_ways=2,
     ),
     "rpi5": Board(
         _A76, "Raspberry Pi 5 Model B Rev 1.0", "c04170", 2_400_000, 4096,

@@ -155,6 +155,7 @@ def _plugin_option(board_id: str, out: Path, caches: bool) -> str:
         "l1": board.l1_kb,
         "l2": board.l2_kb,
         "l3": board.l3_kb,
+        "l1_ways": board.l1_ways,
         "guest_end": hex(emulate.GUEST_END),
     }
     return ",".join(

@@ -1,12 +1,14 @@
 """What tests on the emulated board share."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from firmware_bench.rehearsal import guest_run, userland
+from firmware_bench.rehearsal import guest_run, sshd, userland
+from targets.errors import InputError
 
 GUEST_RUN = guest_run.__file__
 REFERENCE = Path(os.environ.get("DLINK_REFERENCE", Path(__file__).parents[3] / "shared/reference"))
@@ -16,6 +18,17 @@ needs_board = pytest.mark.skipif(
     reason="rehearsal board is not built (make rehearsal)",
 )
 needs_models = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no data")
+
+
+@contextlib.contextmanager
+def machine_or_skip(board, arch):
+    """A board behind ssh, or a skipped test where this machine cannot hold one."""
+    with contextlib.ExitStack() as stack:
+        try:
+            pi = stack.enter_context(sshd.Pi(board, arch))
+        except InputError as err:
+            pytest.skip(f"no emulated machine here: {err}")
+        yield pi
 
 
 def fully_connected(path, *, per_channel, bias=True, n_in=64, n_out=4):

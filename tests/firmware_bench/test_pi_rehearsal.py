@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from artefacts import TFLITE
 from pi_rig import QUICK, artefact
+from rehearsal_rig import machine_or_skip
 
 from firmware_bench.pi.bench import bench
 from firmware_bench.rehearsal import userland
-from firmware_bench.rehearsal.sshd import Pi
 from targets.target import load
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def rehearse(tmp_path, monkeypatch, board, arch, models):
     built = artefact(tmp_path / "artefact")
     for name in set(built.manifest["files"]) - models:
         del built.manifest["files"][name]
-    with Pi(board, arch) as pi:
+    with machine_or_skip(board, arch) as pi:
         options = replace(QUICK, runs=1, ssh_config=pi.config, connect_s=30.0)
         found = bench(built, load(board), "rehearsal", options)
         left = pi.ssh("ls .cache/dlink-bench").stdout

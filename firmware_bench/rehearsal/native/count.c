@@ -11,7 +11,7 @@
  * At each place where memory may shrink, and at each end of a region, the guest's resident memory is
  * read; OUT.memory gets the largest at the program's end.
  *
- * Arguments: out=PREFIX, caches=0|1, l1=KB, l2=KB, l3=KB, guest_end=ADDRESS (guest memory lies below).
+ * Arguments: out=PREFIX, caches=0|1, l1=KB, l2=KB, l3=KB, l1_ways=N, guest_end=ADDRESS (guest memory lies below).
  * Version 1 of the plugin interface (QEMU 4.2 to 8.2). Debian ships no header of it, so that what is
  * used is declared here. For one thread: counters are not atomic.
  */
@@ -57,7 +57,7 @@ extern void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *
 EXPORTED int qemu_plugin_version = 1;
 
 /* --- Settings ---------------------------------------------------------------------------------- */
-enum { MARK_BEGIN = -20816, MARK_END = -20817, LINE_SHIFT = 6, L1_WAYS = 4, OUTER_WAYS = 16 };
+enum { MARK_BEGIN = -20816, MARK_END = -20817, LINE_SHIFT = 6, OUTER_WAYS = 16 };
 
 typedef struct { int64_t close, brk, munmap, mremap, madvise, exit_group; } syscall_numbers;
 /* Linux, include/uapi/asm-generic/unistd.h and arch/arm/tools/syscall.tbl. */
@@ -69,6 +69,7 @@ static const syscall_numbers ARM = {
 static const char *out = "count";
 static bool caches = true;
 static unsigned cache_kb[3] = { 32, 512, 0 };
+static unsigned l1_ways = 4;
 static uint64_t guest_end = (uint64_t)1 << 40;
 static syscall_numbers number;
 
@@ -312,13 +313,15 @@ EXPORTED int qemu_plugin_install(plugin_id id, const qemu_info *info, int argc, 
             cache_kb[1] = (unsigned)atoi(value);
         else if (value_of(argv[i], "l3", &value))
             cache_kb[2] = (unsigned)atoi(value);
+        else if (value_of(argv[i], "l1_ways", &value))
+            l1_ways = (unsigned)atoi(value);
         else if (value_of(argv[i], "guest_end", &value))
             guest_end = strtoull(value, NULL, 0);
         else
             return fprintf(stderr, "count: unknown argument %s\n", argv[i]), 1;
     }
     number = strcmp(info->target_name, "arm") ? AARCH64 : ARM;
-    cache_init(&levels[0], cache_kb[0], L1_WAYS);
+    cache_init(&levels[0], cache_kb[0], l1_ways);
     cache_init(&levels[1], cache_kb[1], OUTER_WAYS);
     cache_init(&levels[2], cache_kb[2], OUTER_WAYS);
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
