@@ -24,11 +24,18 @@ def print_rehearsals(console: Console, results: Results) -> None:
     """Print a table for each rehearsed board, and which of int8 and fp32 is faster there."""
     for run in results.runs:
         if rehearsed(results, run):
-            console.print(_table(results, run))
+            _wide(console).print(_table(results, run))
             for one in results.select(target=run.target.id, metric="latency_estimated"):
                 if one.value is None:
                     text = f"  no time for {one.model} {one.format}, {one.runtime}: {one.reason}"
                     console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _wide(console: Console) -> Console:
+    """A console that does not cut the table, where no terminal sets the width."""
+    if console.is_terminal or console.record:
+        return console
+    return Console(width=max(console.width, 136), file=console.file)
 
 
 def _table(results: Results, run: TargetRun) -> Table:
