@@ -8,19 +8,13 @@ rotates from round to round, so that a slow phase hits all alike.
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
+from firmware_bench.device.child import Child, Crash, ModelError
 from targets.errors import InputError
 
-REPLY_TIMEOUT_S = 600
 #: Two blocks in a row whose medians differ by less than this end the warm-up.
 WARM_TOLERANCE = 0.05
 WARM_BLOCKS = 10
@@ -38,7 +32,7 @@ class Runner(Protocol):
 
 
 class Worker:
-    """A model in its own process (see :mod:`firmware_bench.worker`); a context manager.
+    """A model in its own process, the one that a board runs; a context manager.
 
     Parameters
     ----------
@@ -46,7 +40,7 @@ class Worker:
         Which runtime.
     model : Path or None
         Model file; None opens the runtime alone, to know the memory it takes by itself.
-    windows : Path or None
+    windows : Path
         npz file with the array `windows`, (n, n_chans, n_times) float32.
 
     Raises
@@ -55,98 +49,50 @@ class Worker:
         The runtime refuses the model, or the process ended.
     """
 
-    def __init__(
-        self, kind: str, model: Path | None, windows: Path | None, *, threads: int = 1
-    ) -> None:
+    def __init__(self, kind: str, model: Path | None, windows: Path, *, threads: int = 1) -> None:
         self._model = model
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "firmware_bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-        )
-        try:
-            self.runtime: str = self._ask(
-                do="open",
-                kind=kind,
-                model=str(model.resolve()) if model else None,
-                windows=str(windows.resolve()) if windows else None,
-                threads=threads,
-            )["runtime"]
-        except BaseException:
-            self.close()
-            raise
+        with self._told():
+            self._child = Child({
+                "kind": kind, "package": None, "model": str(model.resolve()) if model else None,
+                "windows": str(windows.resolve()), "threads": threads, "cores": [],
+            })  # fmt: skip
+        self.runtime: str = self._child.opened["runtime"]
 
     def run(self, count: int) -> list[int]:
         """Run the model `count` times; returns the times in ns."""
-        times: list[int] = self._ask(do="run", count=count)["times_ns"]
+        with self._told():
+            times: list[int] = self._child.ask(do="run", count=count)["times_ns"]
         return times
 
     def memory(self) -> dict[str, int]:
         """Peak and present resident memory of the process, bytes."""
-        return self._ask(do="memory")
+        with self._told():
+            return self._child.ask(do="memory")
 
     def close(self) -> None:
         """End the process."""
-        if self._process.stdin:
-            with contextlib.suppress(BrokenPipeError):  # it has died with a request unread
-                self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
-        self._errors.close()
+        self._child.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *ended_by: object) -> None:
         self.close()
 
-    def _ask(self, **request: Any) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        watchdog = threading.Timer(REPLY_TIMEOUT_S, self._process.kill)
-        watchdog.start()
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what the process says into the error a user sees."""
         try:
-            stdin.write(json.dumps(request) + "\n")
-            stdin.flush()
-            line = stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        finally:
-            watchdog.cancel()
-        if not line:
-            raise self._died()
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
+            yield
+        except Crash as err:
             raise InputError(
-                f"the model cannot be run: {reply['error']}",
-                where=self._model,
+                f"the process that ran the model ended: {err}", where=self._model
+            ) from None
+        except ModelError as err:
+            raise InputError(
+                f"the model cannot be run: {err}", where=self._model,
                 todo="Check it with dlink-export verify.",
-            )
-        return reply
-
-    def _died(self) -> InputError:
-        code = self._process.wait()
-        self._errors.seek(0)
-        last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:]
-        return InputError(
-            f"the process that ran the model ended with code {code}: {''.join(last) or 'no word'}",
-            where=self._model,
-        )
+            ) from None  # fmt: skip
 
 
 def warm_up(runner: Runner, block: int) -> bool:

@@ -115,7 +115,7 @@ def test_bench_then_gate_on_the_real_artefact(tmp_path, artefact_folder):
     ("args", "message"),
     [
         (["-t", "rpi4"], 'Did you mean "rpi4b"?'),
-        (["-t", "rpi5"], "boards over SSH are not offered yet"),
+        (["-t", "rpi5"], "nothing leads to this board"),
         (["-o", "/proc/none/results.json"], "output cannot be written"),
     ],
 )
@@ -150,4 +150,45 @@ def test_help_is_quick_imports_nothing_heavy_and_shows_an_example(command):
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
     )
     assert time.perf_counter() - start < 2  # 0.1 s on an idle machine
-    assert f"Example:  dlink-{command}" in done.stdout
+    assert "Example" in done.stdout
+    assert f"dlink-{command} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--ssh", "pi@x", "--rehearse", "arm64"], "a board is reached in one way"),
+        (["--prepare"], "no board to prepare"),
+        (["-t", "rpi4b", "--ssh", "-oProxyCommand=touch /tmp/x"], "-oProxyCommand"),
+        (["--meter", "watts.csv"], "a meter's file is of no use"),
+        (["--ssh", "pi@x"], "one Linux board at a time"),
+        (["-t", "rpi4b", "-t", "rpi5", "--rehearse", "arm64"], "one Linux board at a time"),
+    ],
+)
+def test_options_of_a_linux_board_that_contradict_each_other(artefact_folder, options, words):
+    done = CliRunner().invoke(bench, [str(artefact_folder), *options])
+    assert done.exit_code == 2, done.output
+    assert words in done.output
+
+
+def test_a_folder_to_run_by_hand_is_written_and_taken_over(artefact_folder, tmp_path):
+    out = tmp_path / "work"
+    done = CliRunner().invoke(
+        bench, [str(artefact_folder), "-t", "rpi4b", "--runs", "3", "--board-folder", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert f"--from-board {out}" in done.output
+    assert {"run.py", "job.json", "golden.npz"} <= {path.name for path in out.iterdir()}
+    early = CliRunner().invoke(
+        bench, [str(artefact_folder), "-t", "rpi4b", "--from-board", str(out)]
+    )
+    assert early.exit_code == 2
+    assert "results.json" in early.output
+
+
+@pytest.mark.parametrize("name", ["live", "fleet", "history", "fit"])
+def test_the_other_commands_are_there(name):
+    assert name in CliRunner().invoke(bench, ["--help"]).output
+    done = CliRunner().invoke(bench, [name, "--help"])
+    assert done.exit_code == 0
+    assert "Usage:" in done.output
