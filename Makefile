@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 # A command that works in a plain shell and in make alike: no activation needed.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
+# Two test files at a time: many wait for processes that they have started.
+PARALLEL ?= -n 2 --dist loadfile
 
 .PHONY: help setup demo rehearsal test quick lint format clean
 
@@ -24,10 +26,10 @@ rehearsal: setup ## an emulated Raspberry Pi: about 370 MB in build/rehearsal (D
 	@VENV=$(VENV) bash scripts/rehearsal.sh
 
 test: setup ## every test
-	python -m pytest -q
+	python -m pytest -q $(PARALLEL)
 
 quick: setup ## the tests that take seconds
-	python -m pytest -q -m "not slow"
+	python -m pytest -q -m "not slow" $(PARALLEL)
 
 lint: setup ## ruff and mypy
 	ruff check .

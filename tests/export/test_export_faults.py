@@ -181,8 +181,8 @@ def test_killed_at_steps_and_at_random_moments(finished_run, old, tmp_path):
     shutil.rmtree(tmp_path / "timed")
     rng, out = random.Random(0), tmp_path / "out"
     late = steps[len(steps) // 2]
-    lines = range(0, len(steps), max(1, len(steps) // 6))
-    moments = [*lines, *(rng.uniform(late, total) for _ in range(4))]
+    lines = range(0, len(steps), max(1, len(steps) // 4))
+    moments = [*lines, *(rng.uniform(late, total) for _ in range(2))]
     killed = 0
     for moment in moments:
         shutil.rmtree(out, ignore_errors=True)

@@ -149,7 +149,7 @@ def test_missing_and_unexpected_keys_are_listed(tmp_path, signal):
 
 @pytest.fixture
 def factory(tmp_path):
-    path = tmp_path / "models.py"
+    path = tmp_path / "factories_of_a_user.py"
     path.write_text(FACTORY)
     return path
 
@@ -176,7 +176,7 @@ def test_a_factory_in_a_file(tmp_path, signal, factory, prefix):
 def test_a_factory_in_a_package(tmp_path, signal, factory, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     _, path = weights_of(tmp_path)
-    source = open_source("models:make", weights=path, signal=signal)
+    source = open_source("factories_of_a_user:make", weights=path, signal=signal)
     assert source.student(torch.zeros(1, 3, 256)).shape == (1, 3)
 
 
