@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from distill.windows import Windows
-from export import qdq, quantize, tflite
+from export import litert_convert, qdq, quantize, tflite
 from export.calibration import Observed, observe
 from export.foreign import FORMS, TFLITE_FORM, Foreign, quantise_foreign
 from export.formats import FORMATS, by_reason, wanted
@@ -121,14 +121,14 @@ class Models:
 
     def _litert(self) -> bytes:
         """Float TFLite by litert-torch."""
-        from export.litert_convert import convert_fp32
-
         student, signal = self.source.student, self.source.signal
         assert student is not None
         example = torch.zeros(1, signal.n_chans, signal.n_times)
         self.say("converting the student with litert-torch")
         key = {"model": _sha(self.fp32)}
-        return self.store.bytes("litert", key, lambda: convert_fp32(student, example))
+        return self.store.bytes(
+            "litert", key, lambda: litert_convert.convert_fp32(student, example)
+        )
 
     def _leave_out(self, names: list[str], reason: str) -> None:
         kept = tuple(name for name in self.plan.formats if name not in names)
@@ -174,13 +174,25 @@ class Models:
         self._leave_out([name], reason)
 
     def write_teacher(self, part: Path, teacher: nn.Module, teacher_hash: str) -> None:
-        """The teacher as float32 ONNX."""
+        """The teacher as float32 ONNX, and as TFLite where the extra `litert` can make it."""
         signal = self.source.signal
         shape = (signal.n_chans, signal.n_times)
         self.say("tracing the teacher to ONNX")
         key = {"teacher": teacher_hash, "shape": shape}
         content = self.store.bytes("teacher", key, lambda: trace_bytes(teacher, shape))
         (part / "teacher.fp32.onnx").write_bytes(content)
+        if not litert_convert.available():
+            return
+        self.say("converting the teacher with litert-torch")
+        example = torch.zeros(1, *shape)
+        try:
+            content = self.store.bytes(
+                "teacher-litert", key, lambda: litert_convert.convert_fp32(teacher, example)
+            )
+        except InputError as err:  # nobody asked for it: some teachers it cannot convert
+            self.say(f"left out teacher.fp32.tflite: {err}")
+            return
+        (part / "teacher.fp32.tflite").write_bytes(content)
 
 
 def trace_bytes(module: nn.Module, shape: tuple[int, int]) -> bytes:

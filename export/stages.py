@@ -42,10 +42,11 @@ def replay(folder: Path) -> Iterator[tuple[str, ParityResult]]:
         if path.exists():
             held = "int8.finetuned" if retrained and name in FINE_TUNED else stage
             yield path.name, check(held, compare(golden["logits"], _logits(path, golden)))
-    teacher = folder / "teacher.fp32.onnx"
-    if teacher.exists():
-        found = compare(golden["teacher_logits"], _logits(teacher, golden))
-        yield teacher.name, check("teacher.onnx.fp32", found)
+    for kind in ("onnx", "tflite"):
+        teacher = folder / f"teacher.fp32.{kind}"
+        if teacher.exists():
+            found = compare(golden["teacher_logits"], _logits(teacher, golden))
+            yield teacher.name, check("teacher.fp32", found)
     if "inputs_int8" in golden:
         yield from _int8(folder, golden)
     if "inputs_int16" in golden:

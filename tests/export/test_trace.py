@@ -75,7 +75,7 @@ def test_a_transformer_exports_silently_and_stays_in_its_mode(
     with torch.no_grad():
         logits = teacher.eval()(torch.from_numpy(windows)).numpy()
     got = runtimes.OnnxModel(tmp_path / "teacher.onnx").run(windows)
-    result = parity.check("teacher.onnx.fp32", parity.compare(logits, got))
+    result = parity.check("teacher.fp32", parity.compare(logits, got))
     assert result.passed, result.failed
 
 
