@@ -128,7 +128,7 @@ def _stages(folder: Path) -> dict[str, str]:
 def _stage(match: re.Match[str]) -> str:
     model, form, suffix = match.groups()
     stage = f"{suffix}.{'int8' if form == 'uint8' else form}"
-    return f"teacher.{stage}" if model == "teacher" else stage
+    return "teacher.fp32" if model == "teacher" else stage
 
 
 def _logits(path: Path, golden: Golden) -> npt.NDArray[np.float32]:
