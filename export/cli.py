@@ -29,7 +29,7 @@ def main() -> None:
     SOURCE is one of
       runs/eegmat           a folder that dlink-distill finished
       braindecode:EEGNet    a model of braindecode, with --weights and --data
-      my_net.py:make        your own factory, with --weights and --data
+      module:my_net.py:make your own factory, with --weights and --data
       net.onnx              an ONNX file, with --data or --signal
 
     \b
