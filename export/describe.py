@@ -170,11 +170,9 @@ def _parameters(path: Path) -> int:
 def _memory(generated: GeneratedLibrary | None) -> manifest.Memory | None:
     if generated is None:
         return None
-    width = 1 if generated.dtype == "int8" else 2
-    ends = math.prod(generated.input_shape) + math.prod(generated.output_shape)
     return manifest.Memory(
         arena_bytes=generated.arena_bytes,
-        ram_bytes=generated.arena_bytes + width * ends,
+        ram_bytes=generated.arena_bytes + generated.io_bytes,
         weight_bytes=generated.weight_bytes,
         stream_bytes=generated.stream_bytes,
     )

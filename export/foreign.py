@@ -15,6 +15,7 @@ import numpy as np
 
 from distill.windows import Windows
 from export import litert_convert, onnx_static
+from export.quantisation.report import new_report, summary
 from export.quantisation.score import Gate, Score, score
 from export.runtimes import OnnxModel, TfliteModel
 from export.store import Store
@@ -44,12 +45,7 @@ class Foreign:
     @property
     def summary(self) -> dict[str, Any]:
         """For the manifest."""
-        gate = self.report["gate"]
-        return {
-            "method": self.report["method"],
-            "passed_by": self.report["passed_by"],
-            "gate": gate and {k: gate[k] for k in ("max_drop", "min_agreement", "windows")},
-        }
+        return summary(self.report)
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def quantise_foreign(
     names : of FORMS.
     val : windows to judge by; None: each tool's first method is taken unjudged.
     """
-    found = Foreign(_report(gate, calibration, val))
+    found = Foreign(new_report("", calibration, gate, val))
     x = None if val is None else np.asarray(val.x)
     reference = None if x is None else OnnxModel(fp32).run(x)
     for tool in _tools(fp32, tflite, calibration, store):
@@ -143,26 +139,6 @@ def _fault(tool: str, method: str, found: Score) -> str:
         f"{found.agreement:.3f}, cosine {found.cosine:.3f}. Take the float model, or one made of "
         "the targets' operators"
     )
-
-
-def _report(gate: Gate, calibration: Windows, val: Windows | None) -> dict[str, Any]:
-    return {
-        "method": "",
-        "calibration": {
-            "windows": len(calibration), "hash": calibration.hash,
-            "subjects": list(calibration.subjects),
-        },
-        "gate": None if val is None else {
-            "max_drop": gate.max_drop, "min_agreement": gate.min_agreement, "windows": len(val),
-            "subjects": list(val.subjects),
-        },
-        "passed_by": None,
-        "fine_tuned": False,
-        "wide": [],
-        "rungs": [],
-        "comparisons": [],
-        "sensitivity": [],
-    }  # fmt: skip
 
 
 def _note(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx
 
@@ -39,7 +39,6 @@ class Plan:
     graph: ir.Graph | None
     targets: tuple[Target, ...]
     memory: StaticMemory | None = None
-    checks: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_targets(ids: tuple[str, ...]) -> tuple[Target, ...]:

@@ -15,6 +15,7 @@ from export import ir
 from export.calibration import METHODS, PERCENTILE, Observed, Range, observe
 from export.options import Options
 from export.quantisation.ladder import Gate, LadderWindows, climb
+from export.quantisation.report import new_report, summary
 from export.quantize import quantize
 from export.sources import Source
 from export.store import Store
@@ -109,10 +110,7 @@ def _ungated(
 ) -> Quantised:
     """Without validation windows nothing is judged: one method, no ladder, and it says so."""
     method = METHODS[0] if options.method == "auto" else options.method
-    report: dict[str, Any] = {
-        "method": method, "calibration": _calibration(calibration), "gate": None, "wide": [],
-        "fine_tuned": False, "passed_by": None, "rungs": [], "comparisons": [], "sensitivity": [],
-    }  # fmt: skip
+    report = new_report(method, calibration, None, None)
     qgraph = quantize(graph, observed.ranges(method))
     return Quantised(graph, qgraph, graph, _with_headroom(observed), _summary(report), report)
 
@@ -127,39 +125,25 @@ def _report(
     told: Mapping[str, Any], gate: Gate, val: Windows, calibration: Windows
 ) -> dict[str, Any]:
     """quantisation.json: what was tried, what passed, and what each layer costs."""
-    rungs = told["rungs"]
-    kept = [row for row in rungs if row["kept"]]
+    kept = [row for row in told["rungs"] if row["kept"]]
     return {
-        "method": told["method"],
-        "calibration": _calibration(calibration),
-        "gate": {
-            "max_drop": gate.max_drop, "min_agreement": gate.min_agreement, "windows": len(val),
-            "subjects": list(val.subjects),
-        },
+        **new_report(told["method"], calibration, gate, val),
         "score": told["score"],
         "passed_by": kept[-1]["name"] if told["passed"] else None,
         "wide": list(told["wide"]),
         "changed": told["changed"],
         "fine_tuned": any(row["name"] == FINETUNE for row in kept),
-        "rungs": rungs,
+        "rungs": told["rungs"],
         "comparisons": told["comparisons"],
         "sensitivity": told["sensitivity"],
-    }  # fmt: skip
-
-
-def _calibration(windows: Windows) -> dict[str, Any]:
-    return {"windows": len(windows), "hash": windows.hash, "subjects": list(windows.subjects)}
+    }
 
 
 def _summary(report: Mapping[str, Any]) -> dict[str, Any]:
-    method, gate = report["method"], report["gate"]
-    return {
-        "method": f"{method} {PERCENTILE}" if method == METHODS[0] else method,
-        "passed_by": report["passed_by"],
-        "gate": gate and {k: gate[k] for k in ("max_drop", "min_agreement", "windows")},
-        "wide": tuple(report["wide"]),
-        "fine_tuned": report["fine_tuned"],
-    }
+    """For the manifest, which names the percentile too."""
+    method = report["method"]
+    found = summary(report)
+    return found | {"method": f"{method} {PERCENTILE}" if method == METHODS[0] else method}
 
 
 def _figures(found: Mapping[str, Any]) -> str:

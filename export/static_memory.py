@@ -6,7 +6,6 @@ to 1 and scheduled as the generator would do it. The code itself, 10 to 35 kB, i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from export import ir, quantize, tflite
@@ -84,11 +83,13 @@ def check_fits(need: StaticMemory, target: Target) -> None:
             )  # fmt: skip
 
 
-def check_library(library: GeneratedLibrary, target: Target) -> None:
-    """Refuse a generated library that a microcontroller cannot hold: the exact figures now."""
-    if target.kind != "cortex-m":
-        return
-    width = 1 if library.dtype == "int8" else 2
-    ends = width * (math.prod(library.input_shape) + math.prod(library.output_shape))
-    need = StaticMemory(library.arena_bytes, ends, library.weight_bytes, library.operators[0])
-    check_fits(need, target)
+def check_library(library: GeneratedLibrary, target: Target, widest: str) -> None:
+    """Refuse a generated library that a microcontroller cannot hold: the exact figures now.
+
+    Parameters
+    ----------
+    widest : operator that the refusal names, as :attr:`StaticMemory.widest`.
+    """
+    if target.kind == "cortex-m":
+        need = StaticMemory(library.arena_bytes, library.io_bytes, library.weight_bytes, widest)
+        check_fits(need, target)

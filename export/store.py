@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -100,11 +99,6 @@ class Store:
                 return
             path.unlink(missing_ok=True)
             total -= stat.st_size
-
-    def clear(self) -> None:
-        """Remove every entry."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _read(path: Path) -> bytes | None:

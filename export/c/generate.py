@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from dataclasses import dataclass
@@ -66,6 +67,12 @@ class GeneratedLibrary:
     hop: int | None = None
     stream_samples: int = 0
     stream_bytes: int = 0
+
+    @property
+    def io_bytes(self) -> int:
+        """Input and output."""
+        values = math.prod(self.input_shape) + math.prod(self.output_shape)
+        return values * np.dtype(self.dtype).itemsize
 
 
 def generate(

@@ -13,6 +13,7 @@ from typing import Any
 
 from export import ir
 from export.calibration import METHODS, Observed, Range, observe
+from export.options import RUNGS
 from export.quantisation import rungs as remedies
 from export.quantisation.rungs import LadderWindows, SoftTargets, State, Workbench
 from export.quantisation.score import Gate, Score
@@ -21,7 +22,6 @@ from targets.errors import InputError
 
 __all__ = ["METHODS", "RUNGS", "Climbed", "Comparison", "Gate", "LadderWindows", "Rung", "climb"]
 
-RUNGS = ("calibration", "equalisation", "int16x8", "finetune")
 Say = Callable[[str], None]
 _Attempts = Iterator[tuple[str, State]]
 

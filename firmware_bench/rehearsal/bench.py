@@ -7,9 +7,7 @@ under each runtime: exact instructions, peak memory, and a time estimated from w
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,9 +81,9 @@ def bench(
         raise InputError("no such word size", where="--arch", value=arch, limit=", ".join(ARCHES))
     cases = _cases(artefact, arch)
     model = user_fit.load(constants) if constants is not None else published(target.id)
-    with _student_only(artefact) as student, sshd.Pi(target.id, arch) as pi:
+    with sshd.Pi(target.id, arch) as pi:
         options = replace(_QUICK, ssh_config=pi.config)
-        run, found = over_ssh.bench(student, target, sshd.HOST, options, progress)
+        run, found = over_ssh.bench(_student_only(artefact), target, sshd.HOST, options, progress)
     # The runner's memory is that of the emulator's process.
     found = [one for one in found if one.metric not in ("peak_rss", "model_rss")]
     windows = artefact.path / "golden.npz"
@@ -122,15 +120,14 @@ def _cases(artefact: Artefact, arch: str) -> list[_Case]:
     return found
 
 
-@contextlib.contextmanager
-def _student_only(artefact: Artefact) -> Iterator[Artefact]:
+def _student_only(artefact: Artefact) -> Artefact:
     """The artefact without its teacher, which would take minutes a window in an emulator."""
     files = {
         name: entry
         for name, entry in artefact.manifest["files"].items()
         if not name.startswith("teacher.")
     }
-    yield replace(artefact, manifest={**artefact.manifest, "files": files})
+    return replace(artefact, manifest={**artefact.manifest, "files": files})
 
 
 def _count(
@@ -177,23 +174,19 @@ def _estimate(
 
 
 def _ratios(target: Target, found: list[Measurement]) -> list[Measurement]:
-    """Teacher over student: estimated time; instructions and memory stand in both rows."""
-    teacher = [one for one in found if one.model == "teacher" and one.value]
-    made = []
-    for metric in ("latency_estimated",):
-        above = next((one for one in teacher if one.metric == metric), None)
-        for one in found:
-            if above is None or one.model != "student" or one.metric != metric or not one.value:
-                continue
-            assert above.value is not None
-            made.append(
-                figure(
-                    target.id, "ratio", "latency_ratio", above.value / one.value, "estimated",
-                    format=one.format, runtime=f"{above.runtime} / {one.runtime}",
-                    note=f"estimated; instructions and bytes of {above.format} over {one.format}",
-                )
-            )  # fmt: skip
-    return made
+    """Teacher's estimated time over the student's."""
+    timed = [one for one in found if one.metric == "latency_estimated" and one.value]
+    above = next((one for one in timed if one.model == "teacher"), None)
+    if above is None:
+        return []
+    return [
+        figure(
+            target.id, "ratio", "latency_ratio", (above.value or 0) / (one.value or 1), "estimated",
+            format=one.format, runtime=f"{above.runtime} / {one.runtime}",
+            note=f"estimated, teacher {above.format} against student {one.format}",
+        )
+        for one in timed if one.model == "student"
+    ]  # fmt: skip
 
 
 def _speedups(target: Target, found: list[Measurement]) -> list[Measurement]:
