@@ -177,6 +177,11 @@ def _quant(detail: dict[str, Any]) -> Quant | None:
     return Quant(np.asarray(parameters["scales"], np.float32), zero_point, bits=bits)
 
 
+def open_model(path: Path) -> OnnxModel | TfliteModel:
+    """A model file under the runtime that reads its kind."""
+    return OnnxModel(path) if path.suffix == ".onnx" else TfliteModel(path)
+
+
 class MicroModel:
     """An integer TFLite model under TensorFlow Lite Micro's own kernels, on this machine."""
 

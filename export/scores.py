@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from distill.metrics import agreement, by_subject, evaluate
 from distill.windows import Windows
 from export.formats import FORMATS
-from export.runtimes import OnnxModel, TfliteModel
+from export.runtimes import open_model
 from export.store import Store
 from targets.files import sha256
 
@@ -37,7 +37,7 @@ def cached_logits(path: Path, windows: Windows, store: Store) -> Logits:
     """Logits of one model file; runtimes are deterministic, so the same file gives the same."""
 
     def run() -> bytes:
-        model = OnnxModel(path) if path.suffix == ".onnx" else TfliteModel(path)
+        model = open_model(path)
         handle = io.BytesIO()
         parts = [model.run(np.asarray(windows.x[k : k + 64])) for k in range(0, len(windows), 64)]
         np.save(handle, np.concatenate(parts))

@@ -11,7 +11,7 @@ from export import golden as golden_module
 from export.c.host import HostModel, find_compiler
 from export.golden import Golden
 from export.parity import ParityResult, check, check_raw, compare
-from export.runtimes import MicroModel, OnnxModel, TfliteModel
+from export.runtimes import MicroModel, TfliteModel, open_model
 from export.tflite_runtime import TfliteRuntimeModel, find
 from targets.files import read_json
 
@@ -60,17 +60,13 @@ def _retrained(folder: Path) -> bool:
 
 
 def _logits(path: Path, golden: Golden) -> Any:
-    model = OnnxModel(path) if path.suffix == ".onnx" else TfliteModel(path)
-    return model.run(golden["windows"])
+    return open_model(path).run(golden["windows"])
 
 
 def _int8(folder: Path, golden: Golden) -> Iterator[tuple[str, ParityResult]]:
     path = folder / "student.int8.tflite"
     inputs, want = golden["inputs_int8"], golden["outputs_int8"]
-    reference = TfliteModel(path, reference=True).run_raw(inputs)
-    yield "TFLite reference kernels", check_raw("int8.exact", want, reference)
-    optimised = TfliteModel(path).run_raw(inputs)
-    yield "TFLite optimised kernels", check_raw("int8.runtimes", want, optimised)
+    yield from _kernels(path, inputs, want, "TFLite", "int8.runtimes")
     if python := find():
         older = TfliteRuntimeModel(path, python=python).run_raw(inputs)
         yield "tflite-runtime", check_raw("int8.runtimes", want, older)
@@ -85,10 +81,18 @@ def _int8(folder: Path, golden: Golden) -> Iterator[tuple[str, ParityResult]]:
 def _int16(folder: Path, golden: Golden) -> Iterator[tuple[str, ParityResult]]:
     path = folder / "student.int16x8.tflite"
     inputs, want = golden["inputs_int16"], golden["outputs_int16"]
-    reference = TfliteModel(path, reference=True).run_raw(inputs)
-    yield "int16x8, reference kernels", check_raw("int8.exact", want, reference)
-    optimised = TfliteModel(path).run_raw(inputs)
-    yield "int16x8, optimised kernels", check_raw("int16.runtimes", want, optimised)
+    yield from _kernels(path, inputs, want, "int16x8,", "int16.runtimes")
+
+
+def _kernels(
+    path: Path, inputs: Any, want: Any, name: str, optimised: str
+) -> Iterator[tuple[str, ParityResult]]:
+    """LiteRT's reference kernels, to the byte, and its optimised ones by their own stage."""
+    for what, reference, stage in (
+        ("reference", True, "int8.exact"), ("optimised", False, optimised),
+    ):  # fmt: skip
+        found = TfliteModel(path, reference=reference).run_raw(inputs)
+        yield f"{name} {what} kernels", check_raw(stage, want, found)
 
 
 def missing_runtimes(folder: Path) -> Mapping[str, str]:
