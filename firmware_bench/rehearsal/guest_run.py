@@ -85,11 +85,13 @@ def open_tflite(path: str, threads: int) -> Opened:
 def laid_out(windows: np.ndarray, shape: list) -> np.ndarray:
     """Lay windows (n, n_chans, n_times) out as the input wants them: (n, *shape).
 
-    TFLite's students read (1, 1, n_times, n_chans); other shapes of the same size are filled in
-    order.
+    Interleaved inputs of TFLite, (1, 1, n_times, n_chans) or with the axis of 1 elsewhere, get
+    them transposed; other shapes of the same size, the planar (1, n_chans, n_times, 1) too, are
+    filled in order.
     """
-    if len(shape) == 4 and windows.ndim == 3 and tuple(shape[2:]) == windows.shape[:0:-1]:
-        windows = windows.transpose(0, 2, 1)
+    if len(shape) == 4 and windows.ndim == 3 and tuple(shape) != (1, *windows.shape[1:], 1):
+        interleaved = [n for n in shape if n > 1] == [n for n in windows.shape[:0:-1] if n > 1]
+        windows = windows.transpose(0, 2, 1) if interleaved else windows
     return windows.reshape(len(windows), *shape)
 
 
